@@ -1,0 +1,1 @@
+//! The CPU: the oracle that defines every op, and the executor that runs plans fast.

@@ -1,0 +1,1 @@
+//! What to compute: graphs, gradients, passes and plans. Knows no device.

@@ -1,0 +1,1 @@
+//! Layers, activations, losses, initializers and optimizers: pure graph code.

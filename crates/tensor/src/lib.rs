@@ -1,0 +1,1 @@
+//! The GPU: device, buffers, kernels, and running a plan through wgpu.

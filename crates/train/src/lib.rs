@@ -1,0 +1,1 @@
+//! Models: compile, plan, verify, fit, evaluate, predict, save.

@@ -1,0 +1,1 @@
+//! The WGSL that generated kernels import.

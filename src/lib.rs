@@ -1,0 +1,1 @@
+//! Gradus trains neural networks.
