@@ -1,1 +1,26 @@
 //! Data sets, files, splits, batches, and the embedded data.
+//!
+//! ```
+//! use gradus_data::datasets;
+//!
+//! let data = datasets::digits().split(0.2, 7)?;
+//! for indices in data.train.order(7, 0).batches(32)? {
+//!     let batch = data.train.gather(indices)?;
+//!     assert!(batch.len() <= 32);
+//! }
+//! # Ok::<(), gradus_data::DataError>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod batch;
+mod dataset;
+pub mod datasets;
+mod error;
+mod field;
+pub mod idx;
+mod order;
+
+pub use batch::Batch;
+pub use dataset::{Dataset, INPUT, Split, TARGET};
+pub use error::DataError;
+pub use order::{Batches, Order};

@@ -1,0 +1,136 @@
+//! Data sets by name: embedded ones, and files in a folder the user names.
+//!
+//! Sources and licences of embedded data are in `DATA-LICENSES.md`.
+
+use std::path::{Path, PathBuf};
+
+use gradus_graph::Array;
+
+use crate::idx::{self, Elements};
+use crate::{DataError, Dataset, Split};
+
+const DIGITS_IMAGES: &[u8] = include_bytes!("../data/digits-images.idx3");
+const DIGITS_LABELS: &[u8] = include_bytes!("../data/digits-labels.idx1");
+
+/// Handwritten digits: 1797 grey images of 8×8, embedded.
+///
+/// Features `[1797, 64]` in [0, 1] (counts of 0 to 16, divided by 16); `i32` labels, ten classes.
+/// `digits().reshape_features([1, 8, 8])` gives images. Samples lie in order of writer: the last
+/// 360 are by other people than the first 1437, and harder. A random [`split`](Dataset::split)
+/// mixes the writers, [`split_at(1437)`](Dataset::split_at) keeps them apart.
+///
+/// Source: E. Alpaydin, C. Kaynak (1998), Optical Recognition of Handwritten Digits, UCI Machine
+/// Learning Repository, CC BY 4.0.
+#[expect(clippy::expect_used, reason = "a test reads the same embedded bytes")]
+pub fn digits() -> Dataset {
+    read_digits().expect("the embedded digits are valid")
+}
+
+fn read_digits() -> Result<Dataset, DataError> {
+    let embedded = |bytes, name: &str| {
+        idx::parse(bytes).map_err(|source| DataError::Idx {
+            path: PathBuf::from(name),
+            source,
+        })
+    };
+    let images = embedded(DIGITS_IMAGES, "digits-images.idx3")?;
+    let labels = embedded(DIGITS_LABELS, "digits-labels.idx1")?;
+    labelled_images(
+        (&images, Path::new("digits-images.idx3")),
+        (&labels, Path::new("digits-labels.idx1")),
+        16.0,
+    )
+}
+
+/// MNIST, or another set in the same four files (Fashion-MNIST, KMNIST), from a folder.
+///
+/// Features `[N, 784]` in [0, 1] (grey levels divided by 255); `i32` labels, ten classes;
+/// `reshape_features([1, 28, 28])` gives images. The files are `train-images-idx3-ubyte`,
+/// `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, uncompressed;
+/// a dot in place of the second hyphen is understood too.
+///
+/// # Errors
+/// If a file is missing (the error says where to get it), is compressed or damaged, or holds
+/// something else.
+///
+/// Source: Y. LeCun, C. Cortes (1998), The MNIST database of handwritten digits.
+pub fn mnist(folder: impl AsRef<Path>) -> Result<Split, DataError> {
+    let folder = folder.as_ref();
+    let names = [
+        ["train-images-idx3-ubyte", "train-images.idx3-ubyte"],
+        ["train-labels-idx1-ubyte", "train-labels.idx1-ubyte"],
+        ["t10k-images-idx3-ubyte", "t10k-images.idx3-ubyte"],
+        ["t10k-labels-idx1-ubyte", "t10k-labels.idx1-ubyte"],
+    ];
+    let found = names.map(|names| find(folder, names));
+    let [Some(x), Some(y), Some(test_x), Some(test_y)] = &found else {
+        return Err(missing(folder, &names, &found));
+    };
+    Ok(Split {
+        train: read_images(x, y)?.with_classes(10)?,
+        test: read_images(test_x, test_y)?.with_classes(10)?,
+    })
+}
+
+fn find(folder: &Path, names: [&str; 2]) -> Option<PathBuf> {
+    let mut paths = names.iter().map(|name| folder.join(name));
+    paths.find(|path| path.is_file())
+}
+
+fn missing(folder: &Path, names: &[[&str; 2]; 4], found: &[Option<PathBuf>; 4]) -> DataError {
+    let absent = || names.iter().zip(found).filter(|(_, path)| path.is_none());
+    let zipped = |name: &str| folder.join(format!("{name}.gz")).is_file();
+    // Everything is there, but still compressed.
+    let help = if absent().all(|(names, _)| names.iter().any(|name| zipped(name))) {
+        format!("run `gunzip {}`", folder.join("*.gz").display())
+    } else {
+        "download each as NAME.gz from https://storage.googleapis.com/cvdf-datasets/mnist/ and \
+         run gunzip on it in that folder"
+            .to_owned()
+    };
+    DataError::Missing {
+        folder: folder.to_owned(),
+        files: absent().map(|([name, _], _)| (*name).to_owned()).collect(),
+        help,
+    }
+}
+
+fn read_images(images: &Path, labels: &Path) -> Result<Dataset, DataError> {
+    let (x, y) = (idx::read(images)?, idx::read(labels)?);
+    labelled_images((&x, images), (&y, labels), 255.0)
+}
+
+/// Byte images `[N, H, W]`, flattened and divided by `white`, with byte labels `[N]`.
+fn labelled_images(
+    (images, images_path): (&idx::Idx, &Path),
+    (labels, labels_path): (&idx::Idx, &Path),
+    white: f32,
+) -> Result<Dataset, DataError> {
+    let (&[n, height, width], Elements::U8(_)) = (images.dims(), images.elements()) else {
+        return Err(contents(images_path, images, "byte images [N, H, W]"));
+    };
+    let (&[count], Elements::U8(classes)) = (labels.dims(), labels.elements()) else {
+        return Err(contents(labels_path, labels, "byte labels [N]"));
+    };
+    if count != n {
+        let expected = format!("{n} labels, as many as {}", images_path.display());
+        return Err(contents(labels_path, labels, &expected));
+    }
+    let pixels = images
+        .to_f32(white)
+        .and_then(|a| a.reshape([n, height * width]));
+    let pixels = pixels.map_err(|source| DataError::Array {
+        name: crate::INPUT.to_owned(),
+        source,
+    })?;
+    let classes: Vec<i32> = classes.iter().map(|&label| i32::from(label)).collect();
+    Dataset::from_arrays(pixels, Array::vector(classes))
+}
+
+fn contents(path: &Path, file: &idx::Idx, expected: &str) -> DataError {
+    DataError::Contents {
+        path: path.to_owned(),
+        expected: expected.to_owned(),
+        found: format!("{} {:?}", file.elements().name(), file.dims()),
+    }
+}
