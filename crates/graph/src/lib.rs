@@ -3,10 +3,33 @@
 //! Knows no device, no wgpu and no files: any plan can be made and printed anywhere.
 
 mod array;
+pub mod backend;
 mod dtype;
+mod grad;
+mod graph;
+mod index;
+mod init;
+pub mod ops;
+mod optimizer;
 pub mod philox;
+pub mod plan;
+mod program;
+mod scope;
 mod shape;
+pub mod step_row;
+mod target;
+mod var;
 
 pub use array::{Array, ArrayError, Data};
 pub use dtype::{DType, Scalar};
+pub use grad::{grad, vjp};
+pub use graph::{BuildError, Graph, InputInfo, Node, NodeId, ParamInfo, StateInfo};
+pub use index::{Atom, Index};
+pub use init::Init;
+pub use optimizer::{Optimizer, Update};
+pub use plan::Plan;
+pub use program::{Expr, ExprId, Program, Store};
+pub use scope::{Layer, Scope};
 pub use shape::{IntoShape, MAX_RANK, Shape};
+pub use target::{DeviceClass, Target};
+pub use var::{Operand, Select, Var};

@@ -1,0 +1,266 @@
+//! The op set: for each op its shape rule and its gradient.
+
+mod composite;
+mod elementwise;
+mod gather;
+mod matmul;
+mod real;
+mod reduce;
+mod view;
+
+use std::sync::Arc;
+
+pub(crate) use composite::dropout;
+pub use composite::{Composite, CrossEntropy, LogSoftmax, Softmax};
+pub use elementwise::{Binary, Unary};
+pub use gather::{Gather, ScatterAdd};
+pub use matmul::MatMul;
+pub use real::Real;
+pub use reduce::{ArgReduce, Reduce, Reduction};
+pub use view::{Concat, Expand, Pad, Permute, Reshape, Slice};
+
+use crate::{Array, DType, Scalar, Shape, Var};
+
+/// Shape and dtype of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Meta {
+    /// The shape.
+    pub shape: Shape,
+    /// The dtype.
+    pub dtype: DType,
+}
+
+impl Meta {
+    /// Shape and dtype.
+    pub const fn new(shape: Shape, dtype: DType) -> Self {
+        Self { shape, dtype }
+    }
+
+    /// Bytes in device memory, without padding.
+    pub fn bytes(&self) -> usize {
+        self.shape.numel() * self.dtype.bytes()
+    }
+}
+
+/// What a node computes. `infer` has its shape rule, `vjp` its gradient.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// A value fed at every step: the index into the graph's inputs.
+    Input(u32),
+    /// A trained parameter: the index into the graph's parameters.
+    Param(u32),
+    /// A value kept between steps and not trained: the index into the graph's states.
+    State(u32),
+    /// One scalar, everywhere.
+    Const(Scalar),
+    /// A host array.
+    Literal(Arc<Array>),
+    /// `i32` positions along one axis.
+    Iota(usize),
+    /// Random bits, `u32`, new at every step; see [`crate::philox`].
+    Random {
+        /// The stream: a hash of layer path and ordinal.
+        stream: u64,
+    },
+    /// A word of the step row, as `f32` (scalar).
+    StepWord(u32),
+    /// A pointwise op of one argument.
+    Unary(Unary),
+    /// A pointwise op of two arguments of one shape.
+    Binary(Binary),
+    /// `[condition, then, otherwise]`, all of one shape.
+    Select,
+    /// Conversion; float to integer truncates and saturates, NaN gives 0.
+    Cast(DType),
+    /// Passes indices in `0..bound`; others become 0 and are recorded as an error of the step.
+    CheckIndex {
+        /// One past the largest allowed index.
+        bound: u32,
+    },
+    /// The same elements under another shape.
+    Reshape(Reshape),
+    /// Repeats axes of size 1.
+    Expand(Expand),
+    /// Reorders axes.
+    Permute(Permute),
+    /// Takes a strided range of every axis.
+    Slice(Slice),
+    /// Surrounds with a constant.
+    Pad(Pad),
+    /// Joins along one axis.
+    Concat(Concat),
+    /// Reduces axes to size 1.
+    Reduce(Reduce),
+    /// The first position of the largest or smallest element along one axis (to size 1), `i32`.
+    ArgReduce(ArgReduce),
+    /// Batched matrix product.
+    MatMul(MatMul),
+    /// Rows of a table.
+    Gather(Gather),
+    /// Sums rows into a table.
+    ScatterAdd(ScatterAdd),
+    /// The identity, with no gradient.
+    StopGradient,
+    /// A function made of other ops, kept as one node until lowering.
+    Composite(Arc<dyn Composite>),
+}
+
+impl Op {
+    /// The op's name in messages and plans.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Input(_) => "input",
+            Self::Param(_) => "param",
+            Self::State(_) => "state",
+            Self::Const(_) => "const",
+            Self::Literal(_) => "literal",
+            Self::Iota(_) => "iota",
+            Self::Random { .. } => "random",
+            Self::StepWord(_) => "step_word",
+            Self::Unary(op) => op.name(),
+            Self::Binary(op) => op.name(),
+            Self::Select => "select",
+            Self::Cast(_) => "cast",
+            Self::CheckIndex { .. } => "check_index",
+            Self::Reshape(_) => "reshape",
+            Self::Expand(_) => "expand",
+            Self::Permute(_) => "permute",
+            Self::Slice(_) => "slice",
+            Self::Pad(_) => "pad",
+            Self::Concat(_) => "concat",
+            Self::Reduce(op) => op.op.name(),
+            Self::ArgReduce(op) => op.name(),
+            Self::MatMul(_) => "matmul",
+            Self::Gather(_) => "gather",
+            Self::ScatterAdd(_) => "scatter_add",
+            Self::StopGradient => "stop_gradient",
+            Self::Composite(op) => op.name(),
+        }
+    }
+
+    /// True for ops that read no other node.
+    pub fn is_source(&self) -> bool {
+        matches!(
+            self,
+            Self::Input(_)
+                | Self::Param(_)
+                | Self::State(_)
+                | Self::Const(_)
+                | Self::Literal(_)
+                | Self::Iota(_)
+                | Self::Random { .. }
+                | Self::StepWord(_)
+        )
+    }
+
+    /// True for ops that only move elements.
+    pub fn is_view(&self) -> bool {
+        matches!(
+            self,
+            Self::Reshape(_)
+                | Self::Expand(_)
+                | Self::Permute(_)
+                | Self::Slice(_)
+                | Self::Pad(_)
+                | Self::Concat(_)
+        )
+    }
+
+    /// Shape and dtype of the result for inputs of these shapes and dtypes; the message says
+    /// which values clash and what was expected. Sources bring their own and are not asked.
+    pub(crate) fn infer(&self, inputs: &[Meta]) -> Result<Meta, String> {
+        let arity = |n: usize| {
+            (inputs.len() == n)
+                .then_some(())
+                .ok_or_else(|| format!("expected {n} inputs, found {}", inputs.len()))
+        };
+        let one = || arity(1).map(|()| inputs[0]);
+        let two = || arity(2).map(|()| (inputs[0], inputs[1]));
+        match self {
+            Self::Input(_)
+            | Self::Param(_)
+            | Self::State(_)
+            | Self::Const(_)
+            | Self::Literal(_)
+            | Self::Iota(_)
+            | Self::Random { .. }
+            | Self::StepWord(_) => Err("sources have no shape rule".into()),
+            Self::Unary(op) => {
+                let x = one()?;
+                Ok(Meta::new(x.shape, op.infer(x.dtype)?))
+            }
+            Self::Binary(op) => {
+                let (a, b) = two()?;
+                same_shape(&[a, b])?;
+                Ok(Meta::new(a.shape, op.infer(a.dtype, b.dtype)?))
+            }
+            Self::Select => {
+                arity(3)?;
+                same_shape(inputs)?;
+                if inputs[0].dtype != DType::Bool {
+                    return Err(format!("condition must be bool, found {}", inputs[0].dtype));
+                }
+                if inputs[1].dtype != inputs[2].dtype {
+                    return Err(format!(
+                        "branches are {} and {}; cast one of them",
+                        inputs[1].dtype, inputs[2].dtype
+                    ));
+                }
+                Ok(inputs[1])
+            }
+            Self::Cast(dtype) => Ok(Meta::new(one()?.shape, *dtype)),
+            Self::CheckIndex { .. } => {
+                let x = one()?;
+                if !x.dtype.is_int() {
+                    return Err(format!("indices must be i32 or u32, found {}", x.dtype));
+                }
+                Ok(x)
+            }
+            Self::Reshape(op) => op.infer(one()?),
+            Self::Expand(op) => op.infer(one()?),
+            Self::Permute(op) => op.infer(one()?),
+            Self::Slice(op) => op.infer(one()?),
+            Self::Pad(op) => op.infer(one()?),
+            Self::Concat(op) => op.infer(inputs),
+            Self::Reduce(op) => op.infer(one()?),
+            Self::ArgReduce(op) => op.infer(one()?),
+            Self::MatMul(op) => two().and_then(|(a, b)| op.infer(a, b)),
+            Self::Gather(op) => two().and_then(|(x, i)| op.infer(x, i)),
+            Self::ScatterAdd(op) => two().and_then(|(x, i)| op.infer(x, i)),
+            Self::StopGradient => one(),
+            Self::Composite(op) => op.infer(inputs),
+        }
+    }
+
+    /// The gradients of the inputs: `dx` for each, `None` where zero everywhere.
+    pub(crate) fn vjp<'g>(&self, x: &[Var<'g>], y: Var<'g>, dy: Var<'g>) -> Vec<Option<Var<'g>>> {
+        match (self, x) {
+            (Self::Unary(op), &[x]) => vec![op.vjp(x, y, dy)],
+            (Self::Binary(op), &[a, b]) => op.vjp(a, b, y, dy).to_vec(),
+            (Self::Select, &[c, _, _]) => {
+                vec![None, Some(c.select(dy, 0.0)), Some(c.select(0.0, dy))]
+            }
+            (Self::Cast(_), &[x]) => vec![x.dtype().is_float().then_some(dy)],
+            (Self::Reshape(_), &[x]) => vec![Some(dy.reshape(x.shape()))],
+            (Self::Expand(op), &[x]) => vec![Some(op.vjp(x, dy))],
+            (Self::Permute(op), &[_]) => vec![Some(op.vjp(dy))],
+            (Self::Slice(op), &[x]) => vec![Some(op.vjp(x, dy))],
+            (Self::Pad(op), &[x]) => vec![Some(op.vjp(x, dy))],
+            (Self::Concat(op), x) => op.vjp(x, dy),
+            (Self::Reduce(op), &[x]) => vec![Some(op.vjp(x, y, dy))],
+            (Self::MatMul(op), &[a, b]) => op.vjp(a, b, dy).map(Some).to_vec(),
+            (Self::Gather(op), &[x, i]) => vec![Some(op.vjp(x, i, dy)), None],
+            (Self::ScatterAdd(op), &[_, i]) => vec![Some(op.vjp(i, dy)), None],
+            (Self::Composite(op), x) => op.vjp(x, y, dy),
+            // StopGradient, index ops and sources.
+            _ => vec![None; x.len()],
+        }
+    }
+}
+
+fn same_shape(inputs: &[Meta]) -> Result<(), String> {
+    match inputs.windows(2).find(|w| w[0].shape != w[1].shape) {
+        Some(w) => Err(format!("shapes {} and {} differ", w[0].shape, w[1].shape)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,173 @@
+//! One dispatch: how it is computed, over which memory, and what it means.
+
+use crate::plan::{BufferId, ValueId};
+use crate::{Node, NodeId, Program};
+
+/// One dispatch.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// For people and for the GPU's tools: layer and ops.
+    pub label: String,
+    /// How it is computed.
+    pub kind: KernelKind,
+    /// The tensors it works on. Programs name operands by their position here.
+    pub operands: Vec<Operand>,
+    /// The ranges of buffers it binds. A buffer that is written is bound once.
+    pub bindings: Vec<Binding>,
+    /// The graph nodes it computes.
+    pub meaning: Fragment,
+    /// Floating-point operations.
+    pub flops: u64,
+}
+
+/// A tensor that a kernel works on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operand {
+    /// The tensor. An operand that is updated in place reads one value and writes another, both
+    /// at the same place.
+    pub reads: Option<ValueId>,
+    /// The tensor written, if any.
+    pub writes: Option<ValueId>,
+    /// The binding it lies in.
+    pub binding: usize,
+    /// Elements from the start of the binding to the tensor.
+    pub base: usize,
+}
+
+/// A range of a buffer that a kernel binds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The buffer.
+    pub buffer: BufferId,
+    /// First byte: a multiple of the target's offset alignment.
+    pub offset: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// True if the kernel writes to it.
+    pub writes: bool,
+}
+
+/// The subgraph a kernel computes: what `verify` lets the oracle evaluate.
+#[derive(Clone, Debug, Default)]
+pub struct Fragment {
+    /// The nodes, in topological order, with ids into this list. Leaves are [`crate::ops::Op::Input`]
+    /// nodes whose number is a position in `inputs`.
+    pub nodes: Vec<Node>,
+    /// The values that the leaves stand for.
+    pub inputs: Vec<ValueId>,
+    /// The values computed and the nodes that are their meaning, of any shape with as many
+    /// elements.
+    pub outputs: Vec<(ValueId, NodeId)>,
+}
+
+/// How a kernel is computed.
+#[derive(Clone, Debug)]
+pub enum KernelKind {
+    /// A fused region: pointwise code and reductions.
+    Program(Program),
+    /// A matrix product with an epilogue.
+    MatMul(MatMulKernel),
+    /// An ordered sum of rows into a table.
+    ScatterAdd(ScatterKernel),
+    /// Takes the batch from a resident data set.
+    Take(TakeKernel),
+}
+
+/// `acc[b, m, n] = Σₖ a[b, m, k] · b[b, k, n]`, then the epilogue for every element.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MatMulKernel {
+    /// Products, one for each position on the batch axes.
+    pub batch: usize,
+    /// Rows of the result.
+    pub m: usize,
+    /// Columns of the result.
+    pub n: usize,
+    /// Terms summed.
+    pub k: usize,
+    /// The left operand: `[M, K]`, or `[K, M]` if transposed.
+    pub a: Matrix,
+    /// The right operand: `[K, N]`, or `[N, K]` if transposed.
+    pub b: Matrix,
+    /// An operand `[M]` that receives `Σₖ a[m, k]`: a bias gradient. Only with batch 1.
+    pub row_sum: Option<usize>,
+    /// What happens to each element: a program without reductions over the axes
+    /// `[batch, M, N]`, with [`crate::Expr::Accumulator`] as its source.
+    pub epilogue: Program,
+}
+
+/// A matrix of a product, in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Matrix {
+    /// The operand.
+    pub operand: usize,
+    /// Stored with rows and columns swapped.
+    pub transposed: bool,
+    /// Elements from the operand's start to the first element.
+    pub offset: usize,
+    /// Elements from one stored row to the next; within a row elements are adjacent.
+    pub row_stride: usize,
+    /// Elements from one batch to the next; 0 if all share one matrix.
+    pub batch_stride: usize,
+}
+
+/// `out[v, c] = Σ x[i, c]` over the positions `i` with `index[i] = v`, in ascending order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScatterKernel {
+    /// Operand `[count, width]`.
+    pub x: usize,
+    /// Operand `[count]`, integers.
+    pub index: usize,
+    /// Operand `[rows, width]`.
+    pub out: usize,
+    /// Positions.
+    pub count: usize,
+    /// Rows of the result.
+    pub rows: usize,
+    /// Elements of a row.
+    pub width: usize,
+}
+
+/// `out[j][i, …] = resident[j][order[batch + i], …]` for every input `j`; `batch` comes from the
+/// step row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakeKernel {
+    /// Operand of the order.
+    pub order: usize,
+    /// Samples taken.
+    pub count: usize,
+    /// Samples there are: positions in `order` and rows of each array.
+    pub samples: usize,
+    /// For each input: operand of the resident array, operand of the batch, words of a sample.
+    pub arrays: Vec<(usize, usize, usize)>,
+}
+
+impl Kernel {
+    /// The values read, in operand order.
+    pub fn reads(&self) -> impl Iterator<Item = ValueId> + '_ {
+        self.operands.iter().filter_map(|o| o.reads)
+    }
+
+    /// The values written, in operand order.
+    pub fn writes(&self) -> impl Iterator<Item = ValueId> + '_ {
+        self.operands.iter().filter_map(|o| o.writes)
+    }
+
+    /// True if the kernel reads the step row.
+    pub fn uses_step_row(&self, plan: &super::Plan) -> bool {
+        let program = match &self.kind {
+            KernelKind::Program(p) => Some(p),
+            KernelKind::MatMul(m) => Some(&m.epilogue),
+            KernelKind::ScatterAdd(_) => None,
+            KernelKind::Take(_) => return true,
+        };
+        let needs =
+            |e: &crate::Expr| matches!(e, crate::Expr::Random { .. } | crate::Expr::StepWord(_));
+        let in_ring = |v: ValueId| {
+            let buffer = plan.values.get(v.index()).map(|value| value.buffer);
+            buffer
+                .and_then(|b| plan.buffers.get(b.index()))
+                .is_some_and(|b| b.role == super::Role::Ring)
+        };
+        program.is_some_and(|p| p.exprs.iter().any(needs)) || self.writes().any(in_ring)
+    }
+}

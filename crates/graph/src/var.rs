@@ -1,0 +1,650 @@
+//! `Var`: the symbolic value that layers compute with.
+
+use std::fmt;
+use std::ops::{Add, Div, Mul, Neg, Not, Rem, Shl, Shr, Sub};
+use std::sync::Arc;
+
+use crate::ops::{
+    ArgReduce, Binary, Composite, Concat, CrossEntropy, Expand, Gather, LogSoftmax, MatMul, Meta,
+    Op, Pad, Permute, Reduce, Reduction, Reshape, Slice, Softmax, Unary,
+};
+use crate::{DType, Graph, IntoShape, NodeId, Scalar, Shape};
+
+/// A symbolic value: the result of a node of a [`Graph`], with its shape and dtype.
+///
+/// Arithmetic broadcasts as NumPy does. Nothing here panics or returns `Result`: an op whose
+/// inputs do not fit gives a poisoned `Var`, and [`Graph::check`] returns the first cause.
+#[derive(Clone, Copy)]
+pub struct Var<'g> {
+    graph: &'g Graph,
+    id: NodeId,
+    meta: Meta,
+}
+
+impl fmt::Debug for Var<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "%{} {}{}", self.id.0, self.meta.dtype, self.meta.shape)
+    }
+}
+
+/// A `Var` or a number, as the other side of an operation.
+pub trait Operand<'g> {
+    /// As a `Var` of `like`'s graph; a number takes `like`'s dtype where it can.
+    fn operand(self, like: Var<'g>) -> Var<'g>;
+}
+
+impl<'g> Operand<'g> for Var<'g> {
+    fn operand(self, _: Var<'g>) -> Var<'g> {
+        self
+    }
+}
+
+macro_rules! number_operand {
+    ($($t:ty),*) => {$(
+        impl<'g> Operand<'g> for $t {
+            fn operand(self, like: Var<'g>) -> Var<'g> {
+                like.graph.scalar(convert(Scalar::from(self), like.dtype()))
+            }
+        }
+    )*};
+}
+
+number_operand!(f32, f64, i32, u32, bool, Scalar);
+
+/// A literal takes the dtype of its partner where no value is lost.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "checked to be exact"
+)]
+fn convert(value: Scalar, dtype: DType) -> Scalar {
+    match (value, dtype) {
+        (Scalar::I32(v), DType::F32) => Scalar::F32(f64::from(v)),
+        (Scalar::U32(v), DType::F32) => Scalar::F32(f64::from(v)),
+        (Scalar::I32(v), DType::U32) => u32::try_from(v).map_or(value, Scalar::U32),
+        (Scalar::U32(v), DType::I32) => i32::try_from(v).map_or(value, Scalar::I32),
+        (Scalar::F32(v), DType::I32) if f64::from(v as i32) == v => Scalar::I32(v as i32),
+        (Scalar::F32(v), DType::U32) if f64::from(v as u32) == v => Scalar::U32(v as u32),
+        _ => value,
+    }
+}
+
+impl<'g> Var<'g> {
+    pub(crate) const fn new(graph: &'g Graph, id: NodeId, meta: Meta) -> Self {
+        Self { graph, id, meta }
+    }
+
+    /// The graph this belongs to.
+    pub const fn graph(&self) -> &'g Graph {
+        self.graph
+    }
+
+    /// The node this is the result of.
+    pub const fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// Shape and dtype.
+    pub const fn meta(&self) -> Meta {
+        self.meta
+    }
+
+    /// The shape; `[]` for a poisoned `Var`.
+    pub const fn shape(&self) -> Shape {
+        self.meta.shape
+    }
+
+    /// The dtype.
+    pub const fn dtype(&self) -> DType {
+        self.meta.dtype
+    }
+
+    /// Number of axes.
+    pub fn rank(&self) -> usize {
+        self.meta.shape.rank()
+    }
+
+    /// The size of one axis, counting from the end when negative; 1 if there is no such axis.
+    pub fn dim(&self, axis: isize) -> usize {
+        self.meta.shape.axis(axis).map_or(1, |a| self.meta.shape[a])
+    }
+
+    /// True if this or something it was made from could not be built.
+    pub fn is_poisoned(&self) -> bool {
+        self.id == NodeId::POISON
+    }
+
+    #[track_caller]
+    pub(crate) fn apply(self, op: Op, more: &[Self]) -> Self {
+        let inputs: Vec<Self> = std::iter::once(self).chain(more.iter().copied()).collect();
+        self.graph.apply(op, &inputs)
+    }
+
+    #[track_caller]
+    pub(crate) fn unary(self, op: Unary) -> Self {
+        self.apply(Op::Unary(op), &[])
+    }
+
+    #[track_caller]
+    pub(crate) fn binary(self, op: Binary, other: impl Operand<'g>) -> Self {
+        let other = other.operand(self);
+        match broadcast(op.name(), [self, other]) {
+            Some([a, b]) => a.apply(Op::Binary(op), &[b]),
+            None => self.graph.var(NodeId::POISON),
+        }
+    }
+
+    /// A function that stays one node; see [`Composite`].
+    #[track_caller]
+    pub fn composite(self, op: impl Composite + 'static, more: &[Self]) -> Self {
+        self.apply(Op::Composite(Arc::new(op)), more)
+    }
+
+    /// `then` where this (bool) holds, else `otherwise`; all three broadcast.
+    #[track_caller]
+    pub fn select(self, then: impl Operand<'g>, otherwise: impl Select<'g>) -> Self {
+        let (then, otherwise) = otherwise.pair(self, then);
+        match broadcast("select", [self, then, otherwise]) {
+            Some([c, a, b]) => c.apply(Op::Select, &[a, b]),
+            None => self.graph.var(NodeId::POISON),
+        }
+    }
+
+    /// Converts; float to integer truncates and saturates, NaN gives 0; to bool tests for ≠ 0.
+    #[track_caller]
+    pub fn cast(self, dtype: DType) -> Self {
+        if self.dtype() == dtype {
+            self
+        } else {
+            self.apply(Op::Cast(dtype), &[])
+        }
+    }
+
+    /// The same value, through which no gradient flows.
+    #[track_caller]
+    pub fn stop_gradient(self) -> Self {
+        self.apply(Op::StopGradient, &[])
+    }
+
+    /// These indices, checked to lie in `0..bound` when the step runs: another index becomes 0
+    /// and makes the step an error that names the layer and the value.
+    #[track_caller]
+    pub fn check_index(self, bound: u32) -> Self {
+        self.apply(Op::CheckIndex { bound }, &[])
+    }
+
+    // Views.
+
+    /// The same elements, in row-major order, under another shape.
+    #[track_caller]
+    pub fn reshape(self, shape: impl IntoShape) -> Self {
+        let dims = shape.dims();
+        match Shape::try_new(&dims) {
+            Some(shape) if shape == self.shape() => self,
+            Some(shape) => self.apply(Op::Reshape(Reshape { shape }), &[]),
+            None => self.graph.fail("reshape", format!("{dims:?} is too large")),
+        }
+    }
+
+    /// All axes from `start` on as one.
+    #[track_caller]
+    pub fn flatten(self, start: usize) -> Self {
+        let shape = self.shape();
+        let keep = start.min(shape.rank());
+        let dims = [&shape[..keep], &[shape[keep..].iter().product()]].concat();
+        self.reshape(dims)
+    }
+
+    /// Broadcasts to `shape`, as NumPy does.
+    #[track_caller]
+    pub fn expand(self, shape: impl IntoShape) -> Self {
+        let dims = shape.dims();
+        let Some(shape) = Shape::try_new(&dims) else {
+            return self.graph.fail("expand", format!("{dims:?} is too large"));
+        };
+        if shape == self.shape() {
+            return self;
+        }
+        let missing = shape.rank().saturating_sub(self.rank());
+        let aligned = self.reshape([&vec![1; missing][..], &self.shape()[..]].concat());
+        if aligned.shape() == shape {
+            return aligned;
+        }
+        aligned.apply(Op::Expand(Expand { shape }), &[])
+    }
+
+    /// Reorders the axes: axis `i` of the result is axis `axes[i]` of this.
+    #[track_caller]
+    pub fn permute(self, axes: &[usize]) -> Self {
+        self.apply(
+            Op::Permute(Permute {
+                axes: axes.to_vec(),
+            }),
+            &[],
+        )
+    }
+
+    /// Swaps the last two axes.
+    #[track_caller]
+    pub fn transpose(self) -> Self {
+        let rank = self.rank();
+        if rank < 2 {
+            return self.graph.fail(
+                "transpose",
+                format!("{} has fewer than 2 axes", self.shape()),
+            );
+        }
+        let mut axes: Vec<usize> = (0..rank).collect();
+        axes.swap(rank - 2, rank - 1);
+        self.permute(&axes)
+    }
+
+    /// The range `start..stop` of every axis, every `step`-th position.
+    #[track_caller]
+    pub fn slice(self, start: &[usize], stop: &[usize], step: &[usize]) -> Self {
+        let op = Slice {
+            start: start.to_vec(),
+            stop: stop.to_vec(),
+            step: step.to_vec(),
+        };
+        self.apply(Op::Slice(op), &[])
+    }
+
+    /// The range `start..stop` of one axis.
+    #[track_caller]
+    pub fn slice_axis(self, axis: usize, start: usize, stop: usize) -> Self {
+        let rank = self.rank();
+        if axis >= rank {
+            return self
+                .graph
+                .fail("slice", format!("{} has no axis {axis}", self.shape()));
+        }
+        let (mut starts, mut stops) = (vec![0; rank], self.shape().to_vec());
+        (starts[axis], stops[axis]) = (start, stop);
+        self.slice(&starts, &stops, &vec![1; rank])
+    }
+
+    /// Surrounds with a constant: so many elements before and after each axis.
+    #[track_caller]
+    pub fn pad(self, before: &[usize], after: &[usize], value: impl Into<Scalar>) -> Self {
+        if before.iter().chain(after).all(|&n| n == 0)
+            && [before.len(), after.len()] == [self.rank(); 2]
+        {
+            return self;
+        }
+        let value = convert(value.into(), self.dtype());
+        let op = Pad {
+            before: before.to_vec(),
+            after: after.to_vec(),
+            value,
+        };
+        self.apply(Op::Pad(op), &[])
+    }
+
+    /// Joins this and others along one axis, counting from the end when negative.
+    #[track_caller]
+    pub fn concat(self, others: &[Self], axis: isize) -> Self {
+        match self.shape().axis(axis) {
+            Some(axis) => self.apply(Op::Concat(Concat { axis }), others),
+            None => self
+                .graph
+                .fail("concat", format!("{} has no axis {axis}", self.shape())),
+        }
+    }
+
+    // Reductions. An empty list of axes reduces nothing.
+
+    #[track_caller]
+    fn reduce(self, op: Reduction, axes: &[isize]) -> Self {
+        if self.is_poisoned() {
+            return self;
+        }
+        let mut list = Vec::with_capacity(axes.len());
+        for &axis in axes {
+            match self.shape().axis(axis) {
+                Some(a) if !list.contains(&a) => list.push(a),
+                Some(_) => {
+                    return self
+                        .graph
+                        .fail(op.name(), format!("axis {axis} is named twice"));
+                }
+                None => {
+                    let shape = self.shape();
+                    return self
+                        .graph
+                        .fail(op.name(), format!("{shape} has no axis {axis}"));
+                }
+            }
+        }
+        list.sort_unstable();
+        if list.is_empty() {
+            return self;
+        }
+        self.apply(Op::Reduce(Reduce { op, axes: list }), &[])
+    }
+
+    /// Removes the axes that a reduction left with size 1.
+    fn squeeze(self, axes: &[isize], before: Shape) -> Self {
+        let gone: Vec<usize> = axes.iter().filter_map(|&a| before.axis(a)).collect();
+        let kept = (0..self.rank()).filter(|a| !gone.contains(a));
+        self.reshape(kept.map(|a| self.shape()[a]).collect::<Vec<_>>())
+    }
+
+    /// The sum over these axes, which stay with size 1.
+    #[track_caller]
+    pub fn sum_keep(self, axes: &[isize]) -> Self {
+        self.reduce(Reduction::Sum, axes)
+    }
+
+    /// The sum over these axes, which go.
+    #[track_caller]
+    pub fn sum(self, axes: &[isize]) -> Self {
+        self.sum_keep(axes).squeeze(axes, self.shape())
+    }
+
+    /// The sum of all elements, a scalar.
+    #[track_caller]
+    pub fn sum_all(self) -> Self {
+        self.sum(&self.all_axes())
+    }
+
+    /// The largest over these axes, which stay with size 1. Ties share the gradient evenly.
+    #[track_caller]
+    pub fn max_keep(self, axes: &[isize]) -> Self {
+        self.reduce(Reduction::Max, axes)
+    }
+
+    /// The largest over these axes, which go. Ties share the gradient evenly.
+    #[track_caller]
+    pub fn max(self, axes: &[isize]) -> Self {
+        self.max_keep(axes).squeeze(axes, self.shape())
+    }
+
+    /// The smallest over these axes, which stay with size 1. Ties share the gradient evenly.
+    #[track_caller]
+    pub fn min_keep(self, axes: &[isize]) -> Self {
+        self.reduce(Reduction::Min, axes)
+    }
+
+    /// The smallest over these axes, which go. Ties share the gradient evenly.
+    #[track_caller]
+    pub fn min(self, axes: &[isize]) -> Self {
+        self.min_keep(axes).squeeze(axes, self.shape())
+    }
+
+    /// The mean over these axes, which stay with size 1; NaN of nothing.
+    #[track_caller]
+    pub fn mean_keep(self, axes: &[isize]) -> Self {
+        let count: usize = axes
+            .iter()
+            .filter_map(|&a| self.shape().axis(a))
+            .map(|a| self.shape()[a])
+            .product();
+        self.sum_keep(axes) * (1.0 / count as f64)
+    }
+
+    /// The mean over these axes, which go; NaN of nothing.
+    #[track_caller]
+    pub fn mean(self, axes: &[isize]) -> Self {
+        self.mean_keep(axes).squeeze(axes, self.shape())
+    }
+
+    /// The mean of all elements, a scalar.
+    #[track_caller]
+    pub fn mean_all(self) -> Self {
+        self.mean(&self.all_axes())
+    }
+
+    fn all_axes(self) -> Vec<isize> {
+        (0..self.rank()).map(usize::cast_signed).collect()
+    }
+
+    #[track_caller]
+    fn arg_reduce(self, op: Reduction, axis: isize) -> Self {
+        match self.shape().axis(axis) {
+            Some(a) => self
+                .apply(Op::ArgReduce(ArgReduce { op, axis: a }), &[])
+                .squeeze(&[axis], self.shape()),
+            None => self
+                .graph
+                .fail("argmax", format!("{} has no axis {axis}", self.shape())),
+        }
+    }
+
+    /// The first position of the largest element along one axis, which goes; `i32`.
+    #[track_caller]
+    pub fn argmax(self, axis: isize) -> Self {
+        self.arg_reduce(Reduction::Max, axis)
+    }
+
+    /// The first position of the smallest element along one axis, which goes; `i32`.
+    #[track_caller]
+    pub fn argmin(self, axis: isize) -> Self {
+        self.arg_reduce(Reduction::Min, axis)
+    }
+
+    // Linear algebra, indexing, composites.
+
+    /// Matrix product over the last two axes; batch axes broadcast. A vector (one axis) counts
+    /// as a row on the left and as a column on the right, as in NumPy.
+    #[track_caller]
+    pub fn matmul(self, other: Self) -> Self {
+        let (a, b) = (self, other);
+        if a.is_poisoned() || b.is_poisoned() {
+            return self.graph.var(NodeId::POISON);
+        }
+        match (a.rank(), b.rank()) {
+            (0, _) | (_, 0) => {
+                let message = format!("lhs {} and rhs {}: a scalar", a.shape(), b.shape());
+                self.graph.fail("matmul", message)
+            }
+            (1, _) => {
+                let y = a.reshape([1, a.dim(0)]).matmul(b);
+                let mut dims = y.shape().to_vec();
+                if dims.len() >= 2 {
+                    dims.remove(dims.len() - 2);
+                } else {
+                    dims.remove(0);
+                }
+                y.reshape(dims)
+            }
+            (_, 1) => {
+                let y = a.matmul(b.reshape([b.dim(0), 1]));
+                y.reshape(&y.shape()[..y.rank().saturating_sub(1)])
+            }
+            // One matrix on the right serves all rows of all batches: a single product.
+            (ra, 2) if ra > 2 => {
+                let rows = a.shape()[..ra - 1].iter().product();
+                let y = a.reshape([rows, a.dim(-1)]).matmul(b);
+                let dims = [&a.shape()[..ra - 1], &[b.dim(-1)]].concat();
+                if y.is_poisoned() { y } else { y.reshape(dims) }
+            }
+            (ra, rb) => {
+                let (sa, sb) = (a.shape(), b.shape());
+                let batch = Shape::of(&sa[..ra - 2]).broadcast(&Shape::of(&sb[..rb - 2]));
+                let Some(batch) = batch else {
+                    let message = format!("batch axes of lhs {sa} and rhs {sb} do not broadcast");
+                    return self.graph.fail("matmul", message);
+                };
+                let a = a.expand([&batch[..], &sa[ra - 2..]].concat());
+                let b = b.expand([&batch[..], &sb[rb - 2..]].concat());
+                a.apply(Op::MatMul(MatMul::default()), &[b])
+            }
+        }
+    }
+
+    /// Rows of this table: `[V, r…]` and indices `[i…]` in `0..V` give `[i…, r…]`. A bad index
+    /// makes the step an error.
+    #[track_caller]
+    pub fn gather(self, index: Self) -> Self {
+        let bound = u32::try_from(self.dim(0)).unwrap_or(u32::MAX);
+        self.apply(Op::Gather(Gather), &[index.check_index(bound)])
+    }
+
+    /// Softmax over the last axis; see [`Softmax`].
+    #[track_caller]
+    pub fn softmax(self) -> Self {
+        self.composite(Softmax, &[])
+    }
+
+    /// Logarithm of softmax over the last axis; see [`LogSoftmax`].
+    #[track_caller]
+    pub fn log_softmax(self) -> Self {
+        self.composite(LogSoftmax, &[])
+    }
+
+    /// Cross-entropy of these class scores `[…, C]` with labels `[…]`, row by row; see
+    /// [`CrossEntropy`].
+    #[track_caller]
+    pub fn cross_entropy(self, labels: Self) -> Self {
+        self.composite(CrossEntropy, &[labels])
+    }
+
+    /// `x` rounded toward zero.
+    #[track_caller]
+    pub fn trunc(self) -> Self {
+        self.lt(0.0).select(self.ceil(), self.floor())
+    }
+}
+
+/// The last argument of [`Var::select`]: decides the dtype of number literals together with the
+/// middle one.
+pub trait Select<'g>: Operand<'g> + Sized {
+    /// Both branches as `Var`s; a number takes the dtype of a `Var` on the other side, and `f32`
+    /// if both are numbers.
+    fn pair(self, condition: Var<'g>, then: impl Operand<'g>) -> (Var<'g>, Var<'g>) {
+        // A bool partner converts no number, so each side keeps its own dtype here.
+        let otherwise = self.operand(condition);
+        let then = then.operand(otherwise);
+        (then, otherwise)
+    }
+}
+
+impl<'g> Select<'g> for Var<'g> {}
+
+macro_rules! number_select {
+    ($($t:ty),*) => {$(
+        impl<'g> Select<'g> for $t {
+            fn pair(self, condition: Var<'g>, then: impl Operand<'g>) -> (Var<'g>, Var<'g>) {
+                let then = then.operand(condition);
+                (then, self.operand(then))
+            }
+        }
+    )*};
+}
+
+number_select!(f32, f64, i32, u32, bool, Scalar);
+
+/// Expands all to their common shape; `None`, with the mistake recorded, if there is none.
+#[track_caller]
+fn broadcast<'g, const N: usize>(op: &'static str, vars: [Var<'g>; N]) -> Option<[Var<'g>; N]> {
+    if vars.iter().any(Var::is_poisoned) {
+        return None;
+    }
+    let shape = vars
+        .iter()
+        .try_fold(Shape::SCALAR, |shape, v| shape.broadcast(&v.shape()));
+    let Some(shape) = shape else {
+        let shapes: Vec<String> = vars.iter().map(|v| v.shape().to_string()).collect();
+        let message = format!("shapes {} do not broadcast", shapes.join(" and "));
+        vars.first()?.graph().fail(op, message);
+        return None;
+    };
+    Some(vars.map(|v| v.expand(shape)))
+}
+
+macro_rules! methods {
+    (unary { $($u:ident => $uop:ident: $udoc:literal,)* } binary { $($b:ident => $bop:ident: $bdoc:literal,)* }) => {
+        impl<'g> Var<'g> {
+            $(#[doc = $udoc]
+            #[track_caller]
+            pub fn $u(self) -> Self {
+                self.unary(Unary::$uop)
+            })*
+            $(#[doc = $bdoc]
+            #[track_caller]
+            pub fn $b(self, other: impl Operand<'g>) -> Self {
+                self.binary(Binary::$bop, other)
+            })*
+        }
+    };
+}
+
+methods! {
+    unary {
+    abs => Abs: "`|x|`; the derivative at 0 is 0.",
+    sign => Sign: "−1, 0 or 1.",
+    exp => Exp: "`eˣ`",
+    expm1 => Expm1: "`eˣ − 1`, exact near 0.",
+    log => Log: "Natural logarithm.",
+    log1p => Log1p: "`ln(1 + x)`, exact near 0.",
+    sqrt => Sqrt: "`√x`",
+    rsqrt => Rsqrt: "`1/√x`",
+    recip => Recip: "`1/x`",
+    square => Square: "`x²`",
+    sin => Sin: "Sine of radians.",
+    cos => Cos: "Cosine of radians.",
+    tanh => Tanh: "Hyperbolic tangent.",
+    sigmoid => Sigmoid: "`1 / (1 + e⁻ˣ)`",
+    erf => Erf: "The error function.",
+    relu => Relu: "`max(x, 0)`; the derivative at 0 is 0.",
+    floor => Floor: "Largest integer not above.",
+    ceil => Ceil: "Smallest integer not below.",
+    round => Round: "Nearest integer, halves to even.",
+    is_nan => IsNan: "True for NaN.",
+    }
+    binary {
+    pow => Pow: "`xʸ`",
+    maximum => Max: "The larger; ties split the gradient.",
+    minimum => Min: "The smaller; ties split the gradient.",
+    eq => Eq: "`x = y`, bool.",
+    ne => Ne: "`x ≠ y`, bool.",
+    lt => Lt: "`x < y`, bool.",
+    le => Le: "`x ≤ y`, bool.",
+    gt => Gt: "`x > y`, bool.",
+    ge => Ge: "`x ≥ y`, bool.",
+    and => And: "Bitwise, or logical, and.",
+    or => Or: "Bitwise, or logical, or.",
+    xor => Xor: "Bitwise, or logical, exclusive or.",
+    }
+}
+
+macro_rules! operators {
+    ($($trait:ident $method:ident $op:ident),*) => {$(
+        impl<'g, T: Operand<'g>> $trait<T> for Var<'g> {
+            type Output = Var<'g>;
+            #[track_caller]
+            fn $method(self, other: T) -> Var<'g> {
+                self.binary(Binary::$op, other)
+            }
+        }
+        operators!(@left $trait $method $op f32 f64 i32 u32);
+    )*};
+    (@left $trait:ident $method:ident $op:ident $($t:ty)*) => {$(
+        impl<'g> $trait<Var<'g>> for $t {
+            type Output = Var<'g>;
+            #[track_caller]
+            fn $method(self, other: Var<'g>) -> Var<'g> {
+                self.operand(other).binary(Binary::$op, other)
+            }
+        }
+    )*};
+}
+
+operators!(Add add Add, Sub sub Sub, Mul mul Mul, Div div Div, Rem rem Rem, Shl shl Shl, Shr shr Shr);
+
+impl<'g> Neg for Var<'g> {
+    type Output = Self;
+    #[track_caller]
+    fn neg(self) -> Self {
+        self.unary(Unary::Neg)
+    }
+}
+
+impl<'g> Not for Var<'g> {
+    type Output = Self;
+    #[track_caller]
+    fn not(self) -> Self {
+        self.unary(Unary::Not)
+    }
+}
