@@ -1,1 +1,3 @@
 //! The GPU: device, buffers, kernels, and running a plan through wgpu.
+
+pub mod kernels;
