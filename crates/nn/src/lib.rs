@@ -1,1 +1,29 @@
-//! Layers, activations, losses, initializers and optimizers: pure graph code.
+//! Layers, activations, losses, metrics, initializers and optimizers: pure graph code.
+//!
+//! ```
+//! use gradus_graph::{DType, Graph, Layer, Scope};
+//! use gradus_nn::Sequential;
+//!
+//! let net = Sequential::new().dense(64).relu().dropout(0.2).dense(10);
+//! let graph = Graph::new();
+//! let x = graph.input("x", [32, 784], DType::F32);
+//! let logits = net.forward(&Scope::root(&graph, true), x);
+//! assert_eq!(&logits.shape()[..], [32, 10]);
+//! assert_eq!(graph.params()[0].name, "0.weight");
+//! graph.check()?;
+//! # Ok::<(), gradus_graph::BuildError>(())
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod init;
+mod layers;
+mod loss;
+mod metric;
+mod network;
+mod optim;
+
+pub use layers::{Activate, Activation, Dense, Dropout, Flatten, Sequential};
+pub use loss::{BceWithLogits, CrossEntropy, Loss, Mse, Reduction};
+pub use metric::{Accuracy, Metric};
+pub use network::{Functional, Network, OUTPUT, Vars};
+pub use optim::{Adam, AdamW, Sgd};

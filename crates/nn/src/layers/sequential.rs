@@ -1,0 +1,226 @@
+//! Layers one after another.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+
+use gradus_graph::{Layer, Scope, Var};
+
+use super::{Activation, Dense, Dropout, Flatten};
+
+/// Layers one after another. Parameters are named by position as in PyTorch, layers without
+/// parameters included: `0.weight`, `0.bias`, `3.weight`…
+///
+/// A mistake in a layer names the line of the call that added it.
+#[derive(Clone, Default)]
+pub struct Sequential {
+    layers: Vec<Entry>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    layer: Arc<dyn Layer>,
+    location: &'static Location<'static>,
+}
+
+impl Sequential {
+    /// No layers yet: the identity.
+    pub const fn new() -> Self {
+        Self { layers: Vec::new() }
+    }
+
+    /// Adds a layer.
+    #[must_use]
+    #[track_caller]
+    pub fn layer(mut self, layer: impl Layer + 'static) -> Self {
+        self.layers.push(Entry {
+            layer: Arc::new(layer),
+            location: Location::caller(),
+        });
+        self
+    }
+
+    /// Adds a closure as a layer.
+    ///
+    /// ```
+    /// # use gradus_nn::{Dense, Sequential};
+    /// let net = Sequential::new()
+    ///     .with(|scope, x| x + scope.apply("fc", &Dense::new(x.dim(-1)), x).relu());
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn with<F>(self, f: F) -> Self
+    where
+        F: for<'g> Fn(&Scope<'g>, Var<'g>) -> Var<'g> + Send + Sync + 'static,
+    {
+        self.layer(Closure(f))
+    }
+
+    /// Adds a fully connected layer of `units` outputs; see [`Dense`].
+    #[must_use]
+    #[track_caller]
+    pub fn dense(self, units: usize) -> Self {
+        self.layer(Dense::new(units))
+    }
+
+    /// Adds dropout: zeros with probability `rate` in `[0, 1)` while training; see [`Dropout`].
+    #[must_use]
+    #[track_caller]
+    pub fn dropout(self, rate: f64) -> Self {
+        self.layer(Dropout::new(rate))
+    }
+
+    /// Makes one axis of all axes but the batch; see [`Flatten`].
+    #[must_use]
+    #[track_caller]
+    pub fn flatten(self) -> Self {
+        self.layer(Flatten)
+    }
+
+    /// Adds `max(x, 0)`.
+    #[must_use]
+    #[track_caller]
+    pub fn relu(self) -> Self {
+        self.layer(Activation::Relu)
+    }
+
+    /// Adds `x` where positive, else `slope · x`.
+    #[must_use]
+    #[track_caller]
+    pub fn leaky_relu(self, slope: f64) -> Self {
+        self.layer(Activation::LeakyRelu { slope })
+    }
+
+    /// Adds `x` where positive, else `alpha · (eˣ − 1)`.
+    #[must_use]
+    #[track_caller]
+    pub fn elu(self, alpha: f64) -> Self {
+        self.layer(Activation::Elu { alpha })
+    }
+
+    /// Adds `x · Φ(x)`, exact.
+    #[must_use]
+    #[track_caller]
+    pub fn gelu(self) -> Self {
+        self.layer(Activation::Gelu)
+    }
+
+    /// Adds the approximation of gelu by tanh.
+    #[must_use]
+    #[track_caller]
+    pub fn gelu_tanh(self) -> Self {
+        self.layer(Activation::GeluTanh)
+    }
+
+    /// Adds `x · σ(x)`.
+    #[must_use]
+    #[track_caller]
+    pub fn silu(self) -> Self {
+        self.layer(Activation::Silu)
+    }
+
+    /// Adds `1 / (1 + e⁻ˣ)`.
+    #[must_use]
+    #[track_caller]
+    pub fn sigmoid(self) -> Self {
+        self.layer(Activation::Sigmoid)
+    }
+
+    /// Adds the hyperbolic tangent.
+    #[must_use]
+    #[track_caller]
+    pub fn tanh(self) -> Self {
+        self.layer(Activation::Tanh)
+    }
+
+    /// Adds `ln(1 + eˣ)`.
+    #[must_use]
+    #[track_caller]
+    pub fn softplus(self) -> Self {
+        self.layer(Activation::SOFTPLUS)
+    }
+
+    /// Adds softmax over the last axis. Cross-entropy has its own: leave this out before it.
+    #[must_use]
+    #[track_caller]
+    pub fn softmax(self) -> Self {
+        self.layer(Activation::Softmax)
+    }
+
+    /// Number of layers.
+    pub fn len(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// True if there are no layers.
+    pub fn is_empty(&self) -> bool {
+        self.layers.is_empty()
+    }
+}
+
+impl Layer for Sequential {
+    fn forward<'g>(&self, scope: &Scope<'g>, x: Var<'g>) -> Var<'g> {
+        self.layers.iter().enumerate().fold(x, |x, (i, entry)| {
+            scope.apply_at(&i.to_string(), entry.location, &*entry.layer, x)
+        })
+    }
+}
+
+impl fmt::Debug for Sequential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sequential({} layers)", self.len())
+    }
+}
+
+struct Closure<F>(F);
+
+impl<F> Layer for Closure<F>
+where
+    F: for<'g> Fn(&Scope<'g>, Var<'g>) -> Var<'g> + Send + Sync,
+{
+    fn forward<'g>(&self, scope: &Scope<'g>, x: Var<'g>) -> Var<'g> {
+        (self.0)(scope, x)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gradus_graph::{BuildError, DType, Graph};
+
+    use super::*;
+
+    fn trace(net: &Sequential, shape: [usize; 2]) -> (Vec<String>, Result<(), BuildError>) {
+        let graph = Graph::new();
+        let x = graph.input("x", shape, DType::F32);
+        net.forward(&Scope::root(&graph, true), x);
+        let names = graph.params().into_iter().map(|p| p.name).collect();
+        (names, graph.check())
+    }
+
+    #[test]
+    fn indices_count_every_layer() {
+        let inner = Sequential::new().dense(3).relu();
+        let net = Sequential::new().dense(4).relu().dropout(0.5).layer(inner);
+        let (names, built) = trace(&net, [2, 5]);
+        assert!(built.is_ok());
+        assert_eq!(names, ["0.weight", "0.bias", "3.0.weight", "3.0.bias"]);
+    }
+
+    #[test]
+    fn a_mistake_names_the_line_of_its_layer() {
+        let net = Sequential::new().relu().layer(Dense::new(4).inputs(6));
+        let (_, built) = trace(&net, [2, 5]);
+        let error = built.unwrap_err();
+        assert_eq!(error.layer, "1");
+        assert_eq!(error.location.line(), line!() - 4);
+        assert!(error.location.file().ends_with("sequential.rs"));
+        let message = error.message;
+        assert_eq!(message, "expected an input of 6 features, found [2, 5]");
+    }
+
+    #[test]
+    fn a_bad_rate_is_an_error() {
+        let (_, built) = trace(&Sequential::new().dropout(1.0), [2, 5]);
+        assert!(built.unwrap_err().message.contains("found 1"));
+    }
+}

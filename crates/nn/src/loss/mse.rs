@@ -1,0 +1,38 @@
+//! Mean squared error.
+
+use gradus_graph::{Scope, Var};
+
+use super::{Loss, Reduction, comparable};
+
+/// Mean squared error: `[B, …], [B, …] -> []`, both `f32`.
+///
+/// ```text
+/// mean (prediction − target)²
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mse {
+    reduction: Reduction,
+}
+
+impl Mse {
+    /// The mean over all elements.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The mean or the sum over all elements.
+    #[must_use]
+    pub const fn reduction(mut self, reduction: Reduction) -> Self {
+        self.reduction = reduction;
+        self
+    }
+}
+
+impl Loss for Mse {
+    fn forward<'g>(&self, scope: &Scope<'g>, prediction: Var<'g>, target: Var<'g>) -> Var<'g> {
+        if let Err(poison) = comparable(scope.graph(), "mse", prediction, target) {
+            return poison;
+        }
+        self.reduction.of((prediction - target).square())
+    }
+}

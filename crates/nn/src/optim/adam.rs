@@ -1,0 +1,131 @@
+//! Adam.
+
+use gradus_graph::{Optimizer, Update, Var};
+
+use super::{Expected, bias_corrections, check, row, word};
+
+/// Adam.
+///
+/// ```text
+/// g ← g + weight_decay · p
+/// m ← β1 m + (1 − β1) g
+/// v ← β2 v + (1 − β2) g²
+/// p ← p − learning_rate / (1 − β1ᵗ) · m / (√v / √(1 − β2ᵗ) + eps)      t = 1, 2, …
+/// ```
+///
+/// States `exp_avg` (m) and `exp_avg_sq` (v).
+/// Source: Kingma & Ba (2014), arXiv:1412.6980, algorithm 1.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adam {
+    learning_rate: f64,
+    beta1: f64,
+    beta2: f64,
+    eps: f64,
+    weight_decay: f64,
+}
+
+impl Adam {
+    /// Adam with this learning rate, > 0; PyTorch's is 1e-3. Betas 0.9 and 0.999, eps 1e-8.
+    pub const fn new(learning_rate: f64) -> Self {
+        Self {
+            learning_rate,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.0,
+        }
+    }
+
+    /// Decay of the averages of the gradient and of its square, each in [0, 1).
+    #[must_use]
+    pub const fn betas(mut self, beta1: f64, beta2: f64) -> Self {
+        self.beta1 = beta1;
+        self.beta2 = beta2;
+        self
+    }
+
+    /// Added to the denominator, > 0.
+    #[must_use]
+    pub const fn eps(mut self, eps: f64) -> Self {
+        self.eps = eps;
+        self
+    }
+
+    /// Strength of the penalty `½ · weight_decay · p²`, ≥ 0; [`AdamW`](super::AdamW) shrinks
+    /// parameters directly instead.
+    #[must_use]
+    pub const fn weight_decay(mut self, weight_decay: f64) -> Self {
+        self.weight_decay = weight_decay;
+        self
+    }
+
+    pub(super) fn check(&self, var: Var<'_>, name: &'static str) {
+        check(
+            var,
+            name,
+            "learning rate",
+            self.learning_rate,
+            Expected::Positive,
+        );
+        check(var, name, "beta1", self.beta1, Expected::Share);
+        check(var, name, "beta2", self.beta2, Expected::Share);
+        check(var, name, "eps", self.eps, Expected::Positive);
+        check(
+            var,
+            name,
+            "weight decay",
+            self.weight_decay,
+            Expected::NotNegative,
+        );
+    }
+
+    /// The update without weight decay. Words 0 and 1 of the row are `learning_rate / (1 − β1ᵗ)`
+    /// and `1 / √(1 − β2ᵗ)`.
+    pub(super) fn step<'g>(&self, param: Var<'g>, grad: Var<'g>, states: &[Var<'g>]) -> Update<'g> {
+        let [m, v] = states else {
+            let message = format!("expected 2 states, found {}", states.len());
+            param.graph().fail("adam", message);
+            return Update {
+                param,
+                states: states.to_vec(),
+            };
+        };
+        let m = *m * self.beta1 + grad * (1.0 - self.beta1);
+        let v = *v * self.beta2 + grad.square() * (1.0 - self.beta2);
+        let denominator = v.sqrt() * word(param, 1) + self.eps;
+        Update {
+            param: param - word(param, 0) * (m / denominator),
+            states: vec![m, v],
+        }
+    }
+
+    /// The row's first words.
+    pub(super) fn factors(&self, step: u32) -> [f64; 2] {
+        let (first, second) = bias_corrections(step, self.beta1, self.beta2);
+        [self.learning_rate * first, second]
+    }
+
+    /// The factor by which decoupled weight decay shrinks parameters in a step.
+    pub(super) fn shrink(&self) -> f64 {
+        1.0 - self.learning_rate * self.weight_decay
+    }
+}
+
+impl Optimizer for Adam {
+    fn states(&self) -> &'static [&'static str] {
+        &["exp_avg", "exp_avg_sq"]
+    }
+
+    fn row(&self, step: u32) -> Vec<f32> {
+        row(&self.factors(step))
+    }
+
+    fn update<'g>(&self, param: Var<'g>, grad: Var<'g>, states: &[Var<'g>]) -> Update<'g> {
+        self.check(param, "adam");
+        let grad = match self.weight_decay {
+            0.0 => grad,
+            decay => grad + param * decay,
+        };
+        self.step(param, grad, states)
+    }
+}

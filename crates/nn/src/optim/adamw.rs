@@ -1,0 +1,57 @@
+//! Adam with decoupled weight decay.
+
+use gradus_graph::{Optimizer, Update, Var};
+
+use super::{Adam, row, word};
+
+/// Adam with decoupled weight decay: parameters shrink directly, not through the gradient.
+///
+/// ```text
+/// p ← (1 − learning_rate · weight_decay) · p, then Adam's step
+/// ```
+///
+/// States as of [`Adam`]. Source: Loshchilov & Hutter (2017), arXiv:1711.05101, algorithm 2.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdamW(Adam);
+
+impl AdamW {
+    /// AdamW with this learning rate, > 0; PyTorch's is 1e-3. Weight decay 0.01, betas 0.9 and
+    /// 0.999, eps 1e-8.
+    pub const fn new(learning_rate: f64) -> Self {
+        Self(Adam::new(learning_rate).weight_decay(0.01))
+    }
+
+    /// Decay of the averages of the gradient and of its square, each in [0, 1).
+    #[must_use]
+    pub const fn betas(self, beta1: f64, beta2: f64) -> Self {
+        Self(self.0.betas(beta1, beta2))
+    }
+
+    /// Added to the denominator, > 0.
+    #[must_use]
+    pub const fn eps(self, eps: f64) -> Self {
+        Self(self.0.eps(eps))
+    }
+
+    /// Share of a parameter that goes in a step, in units of the learning rate, ≥ 0.
+    #[must_use]
+    pub const fn weight_decay(self, weight_decay: f64) -> Self {
+        Self(self.0.weight_decay(weight_decay))
+    }
+}
+
+impl Optimizer for AdamW {
+    fn states(&self) -> &'static [&'static str] {
+        self.0.states()
+    }
+
+    fn row(&self, step: u32) -> Vec<f32> {
+        let [rate, correction] = self.0.factors(step);
+        row(&[rate, correction, self.0.shrink()])
+    }
+
+    fn update<'g>(&self, param: Var<'g>, grad: Var<'g>, states: &[Var<'g>]) -> Update<'g> {
+        self.0.check(param, "adamw");
+        self.0.step(param * word(param, 2), grad, states)
+    }
+}

@@ -1,0 +1,57 @@
+//! Optimizers: pointwise expressions over parameter, gradient and states.
+//!
+//! Defaults and formulas are PyTorch's. The learning rate and all that depends on the step come
+//! from the step row, so a schedule changes no kernel.
+
+mod adam;
+mod adamw;
+mod sgd;
+
+pub use adam::Adam;
+pub use adamw::AdamW;
+pub use sgd::Sgd;
+
+use gradus_graph::{Var, step_row};
+
+/// Word `i` of the optimizer's part of the step row.
+fn word(like: Var<'_>, i: u32) -> Var<'_> {
+    like.graph().step_word(step_row::OPTIMIZER + i)
+}
+
+/// Records a mistake unless `value` is finite and in `range`. `range` in words is `expected`.
+#[track_caller]
+fn check(var: Var<'_>, optimizer: &'static str, name: &str, value: f64, expected: Expected) {
+    let fits = match expected {
+        Expected::Positive => value > 0.0,
+        Expected::NotNegative => value >= 0.0,
+        Expected::Share => (0.0..1.0).contains(&value),
+    };
+    if !fits || !value.is_finite() {
+        let words = match expected {
+            Expected::Positive => "greater than 0",
+            Expected::NotNegative => "0 or more",
+            Expected::Share => "at least 0 and below 1",
+        };
+        let message = format!("{name} must be {words}, found {value}");
+        var.graph().fail(optimizer, message);
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Expected {
+    Positive,
+    NotNegative,
+    Share,
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "the step row is f32")]
+fn row(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|&v| v as f32).collect()
+}
+
+/// The factors of one step of Adam: `1 / (1 − β1ᵗ)` and `1 / √(1 − β2ᵗ)` with `t = step + 1`.
+fn bias_corrections(step: u32, beta1: f64, beta2: f64) -> (f64, f64) {
+    let t = f64::from(step) + 1.0;
+    let rest = |beta: f64| 1.0 - beta.powf(t);
+    (1.0 / rest(beta1), 1.0 / rest(beta2).sqrt())
+}
