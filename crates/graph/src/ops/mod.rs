@@ -168,7 +168,10 @@ impl Op {
 
     /// Shape and dtype of the result for inputs of these shapes and dtypes; the message says
     /// which values clash and what was expected. Sources bring their own and are not asked.
-    pub(crate) fn infer(&self, inputs: &[Meta]) -> Result<Meta, String> {
+    ///
+    /// # Errors
+    /// If the op is not defined for such inputs.
+    pub fn infer(&self, inputs: &[Meta]) -> Result<Meta, String> {
         let arity = |n: usize| {
             (inputs.len() == n)
                 .then_some(())

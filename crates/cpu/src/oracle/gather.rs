@@ -1,0 +1,83 @@
+//! Rows of a table by index, and the ordered sum of rows into a table.
+
+use gradus_graph::{Scalar, Shape};
+
+use super::tensor::{Float, Tensor, Values};
+
+/// The indices in `0..bound`, with 0 in place of others, and the bits of the largest bad one.
+pub(super) fn check_index<T: Float>(bound: u32, x: &Tensor<T>) -> (Tensor<T>, Option<u32>) {
+    // A negative index is a large one when its bits are read as unsigned.
+    let good = |bits: u32, negative: bool| bits < bound && !negative;
+    let (values, bad) = match x.values() {
+        Values::I32(v) => {
+            let good = |x: i32| good(x.cast_unsigned(), x < 0);
+            let bad = v.iter().filter(|&&x| !good(x)).map(|&x| x.cast_unsigned());
+            let kept = v.iter().map(|&x| if good(x) { x } else { 0 });
+            (Values::I32(kept.collect()), bad.max())
+        }
+        Values::U32(v) => {
+            let bad = v.iter().filter(|&&x| !good(x, false)).copied();
+            let kept = v.iter().map(|&x| if good(x, false) { x } else { 0 });
+            (Values::U32(kept.collect()), bad.max())
+        }
+        // The shape rule refuses other dtypes.
+        other => (other.clone(), None),
+    };
+    (Tensor::of(x.shape(), values), bad)
+}
+
+/// The indices, if all lie in `0..rows`.
+fn rows_of<T: Float>(index: &Tensor<T>, rows: usize) -> Option<Vec<usize>> {
+    let inside = |i: usize| (i < rows).then_some(i);
+    match index.values() {
+        Values::I32(v) => v
+            .iter()
+            .map(|&i| usize::try_from(i).ok().and_then(inside))
+            .collect(),
+        Values::U32(v) => v.iter().map(|&i| inside(i as usize)).collect(),
+        _ => None,
+    }
+}
+
+/// `None` if an index lies outside the table.
+pub(super) fn gather<T: Float>(
+    x: &Tensor<T>,
+    index: &Tensor<T>,
+    shape: Shape,
+) -> Option<Tensor<T>> {
+    let width: usize = x.shape().iter().skip(1).product();
+    let rows = rows_of(index, x.shape().first().copied()?)?;
+    let positions: Vec<usize> = rows
+        .iter()
+        .flat_map(|row| (0..width).map(move |i| row * width + i))
+        .collect();
+    Some(Tensor::of(shape, x.values().take(&positions)))
+}
+
+/// Sums in ascending order of position; `None` if an index lies outside the table.
+pub(super) fn scatter_add<T: Float>(
+    x: &Tensor<T>,
+    index: &Tensor<T>,
+    shape: Shape,
+) -> Option<Tensor<T>> {
+    fn add<E: Copy>(out: &mut [E], x: &[E], rows: &[usize], width: usize, sum: impl Fn(E, E) -> E) {
+        for (i, row) in rows.iter().enumerate() {
+            for c in 0..width {
+                out[row * width + c] = sum(out[row * width + c], x[i * width + c]);
+            }
+        }
+    }
+    let width: usize = shape.iter().skip(1).product();
+    let rows = rows_of(index, shape.first().copied()?)?;
+    let mut values = Tensor::full(shape, Scalar::zero(x.dtype()))
+        .values()
+        .clone();
+    match (&mut values, x.values()) {
+        (Values::Float(out), Values::Float(x)) => add(out, x, &rows, width, |a, b| a + b),
+        (Values::I32(out), Values::I32(x)) => add(out, x, &rows, width, i32::wrapping_add),
+        (Values::U32(out), Values::U32(x)) => add(out, x, &rows, width, u32::wrapping_add),
+        (Values::Bool(out), Values::Bool(x)) => add(out, x, &rows, width, |a, b| a | b),
+        _ => return None,
+    }
+    Some(Tensor::of(shape, values))
+}

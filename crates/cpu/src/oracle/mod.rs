@@ -1,0 +1,257 @@
+//! The oracle: evaluates graph nodes directly, before any pass, one plain function per op.
+//!
+//! It defines what every op means. It shares no code with the executors and knows nothing of
+//! plans, threads or memory; when an executor differs, the executor is wrong until a person shows
+//! otherwise. In `f64` it is the reference for parity and for gradient checks, in `f32` it shows
+//! how far rounding alone may lead.
+//!
+//! Sums run in ascending row-major order. Composites mean their expansion.
+
+mod elementwise;
+mod error;
+mod gather;
+mod matmul;
+mod reduce;
+mod source;
+mod tensor;
+mod train;
+mod view;
+
+use std::rc::Rc;
+
+use gradus_graph::backend::StepRow;
+use gradus_graph::ops::{Composite, Meta, Op};
+use gradus_graph::{Graph, Node, NodeId, step_row};
+
+pub use error::OracleError;
+pub use tensor::{Float, Tensor, Values};
+pub use train::{StepResult, Trainer, parameters};
+
+/// The values that a graph's leaves stand for.
+#[derive(Clone, Debug)]
+pub struct Feeds<T> {
+    /// The inputs, in order of declaration.
+    pub inputs: Vec<Tensor<T>>,
+    /// The parameters, in order of first use.
+    pub params: Vec<Tensor<T>>,
+    /// The states, in order of first use.
+    pub states: Vec<Tensor<T>>,
+    /// The step row: step, seed and the optimizer's words.
+    pub row: StepRow,
+}
+
+impl<T> Default for Feeds<T> {
+    fn default() -> Self {
+        Self::inputs(Vec::new())
+    }
+}
+
+impl<T> Feeds<T> {
+    /// These inputs; no parameters, no states, step 0 of seed 0.
+    pub fn inputs(inputs: Vec<Tensor<T>>) -> Self {
+        Self {
+            inputs,
+            params: Vec::new(),
+            states: Vec::new(),
+            row: [0; step_row::WORDS],
+        }
+    }
+}
+
+/// A step row: `step` from 0, and the optimizer's words.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "the seed is stored as two halves"
+)]
+pub fn row(step: u32, seed: u64, optimizer: &[f32]) -> StepRow {
+    let mut row = [0; step_row::WORDS];
+    let fixed = [
+        (step_row::STEP, step),
+        (step_row::SEED_LOW, seed as u32),
+        (step_row::SEED_HIGH, (seed >> 32) as u32),
+    ];
+    let words = (step_row::OPTIMIZER..).zip(optimizer.iter().map(|w| w.to_bits()));
+    for (at, bits) in fixed.into_iter().chain(words) {
+        if let Some(word) = row.get_mut(at as usize) {
+            *word = bits;
+        }
+    }
+    row
+}
+
+/// What [`eval`] found.
+#[derive(Clone, Debug)]
+pub struct Evaluation<T> {
+    /// The wanted values, in the order asked for.
+    pub values: Vec<Tensor<T>>,
+    /// Indices that failed a check; each was taken to be 0.
+    pub bad_indices: Vec<BadIndex>,
+}
+
+/// An index outside its bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadIndex {
+    /// The check, or the composite that contains it.
+    pub node: NodeId,
+    /// The bits of the largest bad index, as `u32`.
+    pub bits: u32,
+}
+
+/// The values of `wanted`. Only nodes they depend on are evaluated, and intermediate values are
+/// freed after their last use.
+///
+/// # Errors
+/// If a feed is missing or has another shape or dtype than its leaf, or a node does not follow
+/// its op's shape rule.
+pub fn eval<T: Float>(
+    nodes: &[Node],
+    feeds: &Feeds<T>,
+    wanted: &[NodeId],
+) -> Result<Evaluation<T>, OracleError> {
+    let mut uses = count_uses(nodes, wanted)?;
+    let mut held: Vec<Option<Rc<Tensor<T>>>> = vec![None; nodes.len()];
+    let mut bad_indices = Vec::new();
+    for (i, node) in nodes.iter().enumerate() {
+        if uses.get(i).is_none_or(|&n| n == 0) {
+            continue;
+        }
+        let id = node_id(i);
+        let mut inputs = Vec::with_capacity(node.inputs.len());
+        for x in &node.inputs {
+            let value = held.get(x.index()).cloned().flatten();
+            inputs.push(value.ok_or_else(|| error::invalid(id, node, "reads a later node"))?);
+            if let Some(left) = uses.get_mut(x.index()) {
+                *left -= 1;
+                if *left == 0 {
+                    held[x.index()] = None;
+                }
+            }
+        }
+        let inputs: Vec<&Tensor<T>> = inputs.iter().map(Rc::as_ref).collect();
+        let value = eval_node(id, node, &inputs, feeds, &mut bad_indices)?;
+        held[i] = Some(Rc::new(value));
+    }
+    let values = wanted
+        .iter()
+        .filter_map(|id| held.get(id.index()).cloned().flatten())
+        .map(Rc::unwrap_or_clone)
+        .collect();
+    Ok(Evaluation {
+        values,
+        bad_indices,
+    })
+}
+
+/// How often each node is read by nodes that `wanted` depends on; 0 for the others.
+fn count_uses(nodes: &[Node], wanted: &[NodeId]) -> Result<Vec<usize>, OracleError> {
+    let mut uses = vec![0usize; nodes.len()];
+    for id in wanted {
+        let count = uses.get_mut(id.index());
+        *count.ok_or(OracleError::NoSuchNode(*id))? += 1;
+    }
+    for (i, node) in nodes.iter().enumerate().rev() {
+        if uses[i] == 0 {
+            continue;
+        }
+        for x in &node.inputs {
+            let count = uses.get_mut(x.index());
+            *count.ok_or(OracleError::NoSuchNode(*x))? += 1;
+        }
+    }
+    Ok(uses)
+}
+
+/// The value of one node.
+fn eval_node<T: Float>(
+    id: NodeId,
+    node: &Node,
+    x: &[&Tensor<T>],
+    feeds: &Feeds<T>,
+    bad_indices: &mut Vec<BadIndex>,
+) -> Result<Tensor<T>, OracleError> {
+    if !node.op.is_source() {
+        // After this, the functions below may rely on the shape rules.
+        let metas: Vec<Meta> = x.iter().map(|t| t.meta()).collect();
+        let meta = node.op.infer(&metas);
+        let meta = meta.map_err(|message| error::invalid(id, node, message))?;
+        if meta != node.meta {
+            let message = format!("is {:?} but should be {meta:?}", node.meta);
+            return Err(error::invalid(id, node, message));
+        }
+    }
+    let shape = node.meta.shape;
+    let value = match (&node.op, x) {
+        (Op::Input(i), _) => source::leaf(&feeds.inputs, *i),
+        (Op::Param(i), _) => source::leaf(&feeds.params, *i),
+        (Op::State(i), _) => source::leaf(&feeds.states, *i),
+        (Op::Const(value), _) => Some(Tensor::full(shape, *value)),
+        (Op::Literal(array), _) => Some(Tensor::from_array(array)),
+        (Op::Iota(axis), _) => Some(source::iota(shape, *axis)),
+        (Op::Random { stream }, _) => Some(source::random(shape, *stream, &feeds.row)),
+        (Op::StepWord(word), _) => source::step_word(*word, &feeds.row),
+        (Op::Unary(op), [x]) => Some(elementwise::unary(*op, x)),
+        (Op::Binary(op), [a, b]) => elementwise::binary(*op, a, b),
+        (Op::Select, [c, a, b]) => elementwise::select(c, a, b),
+        (Op::Cast(dtype), [x]) => Some(elementwise::cast(*dtype, x)),
+        (Op::CheckIndex { bound }, [x]) => {
+            let (value, bad) = gather::check_index(*bound, x);
+            bad_indices.extend(bad.map(|bits| BadIndex { node: id, bits }));
+            Some(value)
+        }
+        (Op::Reshape(op), [x]) => Some(view::reshape(op, x)),
+        (Op::Expand(op), [x]) => Some(view::expand(op, x)),
+        (Op::Permute(op), [x]) => Some(view::permute(op, x, shape)),
+        (Op::Slice(op), [x]) => Some(view::slice(op, x, shape)),
+        (Op::Pad(op), [x]) => Some(view::pad(op, x, shape)),
+        (Op::Concat(op), x) => Some(view::concat(op, x, node.meta)),
+        (Op::Reduce(op), [x]) => Some(reduce::reduce(op, x, shape)),
+        (Op::ArgReduce(op), [x]) => Some(reduce::arg_reduce(op, x, shape)),
+        (Op::MatMul(op), [a, b]) => matmul::matmul(op, a, b, shape),
+        (Op::Gather(_), [x, index]) => gather::gather(x, index, shape),
+        (Op::ScatterAdd(_), [x, index]) => gather::scatter_add(x, index, shape),
+        (Op::StopGradient, [x]) => Some((*x).clone()),
+        (Op::Composite(op), x) => {
+            let inner = composite(op.as_ref(), x, feeds);
+            let inner = inner.map_err(|e| error::invalid(id, node, e.to_string()))?;
+            let bits = inner.bad_indices.iter().map(|bad| bad.bits).max();
+            bad_indices.extend(bits.map(|bits| BadIndex { node: id, bits }));
+            inner.values.into_iter().next()
+        }
+        _ => None,
+    };
+    let value = value.ok_or_else(|| error::no_value(id, node))?;
+    if value.meta() != node.meta {
+        let found = value.meta();
+        return Err(OracleError::Feed {
+            node: id,
+            op: node.op.name(),
+            expected: node.meta,
+            found,
+        });
+    }
+    Ok(value)
+}
+
+/// A composite means its expansion: traced into a graph of its own and evaluated there.
+fn composite<T: Float>(
+    op: &dyn Composite,
+    x: &[&Tensor<T>],
+    feeds: &Feeds<T>,
+) -> Result<Evaluation<T>, OracleError> {
+    let graph = Graph::new();
+    let vars: Vec<_> = x
+        .iter()
+        .map(|t| graph.input("x", t.shape(), t.dtype()))
+        .collect();
+    let y = op.expand(&vars);
+    graph.check().map_err(Box::new)?;
+    let feeds = Feeds {
+        row: feeds.row,
+        ..Feeds::inputs(x.iter().map(|t| (*t).clone()).collect())
+    };
+    eval(&graph.nodes(), &feeds, &[y.id()])
+}
+
+fn node_id(index: usize) -> NodeId {
+    NodeId(u32::try_from(index).unwrap_or(u32::MAX))
+}

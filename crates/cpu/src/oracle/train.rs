@@ -1,0 +1,275 @@
+//! Whole training steps, evaluated node by node: the reference for a model's losses, gradients
+//! and updated parameters.
+
+use std::sync::Arc;
+
+use gradus_graph::ops::Op;
+use gradus_graph::{DType, Graph, Node, NodeId, Optimizer, Shape, Var};
+
+use super::tensor::{Float, Tensor, Values};
+use super::{BadIndex, Feeds, OracleError, eval, row};
+
+/// The parameters of a graph as `Var`s, in order of first use.
+pub fn parameters(graph: &Graph) -> Vec<Var<'_>> {
+    let nodes = graph.nodes();
+    let find = |i: usize| {
+        nodes
+            .iter()
+            .position(|n| matches!(n.op, Op::Param(p) if p as usize == i))
+    };
+    (0..graph.params().len())
+        .filter_map(find)
+        .map(|i| graph.var(super::node_id(i)))
+        .collect()
+}
+
+/// Trains as the model would, in the oracle's arithmetic.
+#[derive(Clone, Debug)]
+pub struct Trainer<T> {
+    nodes: Vec<Node>,
+    loss: NodeId,
+    gradients: Vec<NodeId>,
+    updates: Vec<(u32, NodeId)>,
+    optimizer: Arc<dyn Optimizer>,
+    rules: Vec<Rule>,
+    clip_norm: Option<f64>,
+    seed: u64,
+    step: u32,
+    /// The parameters, in the order of the graph.
+    pub params: Vec<Tensor<T>>,
+    /// The states of the model, in the order of the graph.
+    pub states: Vec<Tensor<T>>,
+    /// For each parameter, its optimizer states, in the order of [`Optimizer::states`].
+    pub optimizer_states: Vec<Vec<Tensor<T>>>,
+}
+
+/// What one step computed.
+#[derive(Clone, Debug)]
+pub struct StepResult<T> {
+    /// The loss, before the update.
+    pub loss: T,
+    /// The gradients, in the order of the parameters, before clipping.
+    pub gradients: Vec<Tensor<T>>,
+    /// The norm of all gradients together.
+    pub gradient_norm: T,
+    /// Other values that were asked for.
+    pub values: Vec<Tensor<T>>,
+    /// Indices that failed a check.
+    pub bad_indices: Vec<BadIndex>,
+}
+
+/// The optimizer's update of one parameter. Inputs: parameter, gradient, states, as vectors.
+#[derive(Clone, Debug)]
+struct Rule {
+    nodes: Vec<Node>,
+    outputs: Vec<NodeId>,
+}
+
+impl<T: Float> Trainer<T> {
+    /// A trainer at step 0. `gradients` holds one gradient for each parameter of the graph, in
+    /// order; optimizer states start as 0 and model states as the graph says.
+    ///
+    /// # Errors
+    /// If the graph or the optimizer's update cannot be built, or the numbers of gradients and
+    /// values are not those of the graph's parameters.
+    pub fn new(
+        graph: &Graph,
+        loss: Var<'_>,
+        gradients: &[Var<'_>],
+        params: Vec<Tensor<T>>,
+        optimizer: Arc<dyn Optimizer>,
+        seed: u64,
+    ) -> Result<Self, OracleError> {
+        graph.check().map_err(Box::new)?;
+        let infos = graph.params();
+        expect("gradients", infos.len(), gradients.len())?;
+        expect("parameter values", infos.len(), params.len())?;
+        let len = |i: usize| infos.get(i).map_or(0, |p| p.shape.numel());
+        let rules: Result<Vec<Rule>, OracleError> = (0..infos.len())
+            .map(|i| Rule::trace(optimizer.as_ref(), len(i)))
+            .collect();
+        let zeros = |i: usize| {
+            let zero = Tensor::full(vector(len(i)), 0.0f64.into());
+            vec![zero; optimizer.states().len()]
+        };
+        let states = graph.states();
+        Ok(Self {
+            nodes: graph.nodes(),
+            loss: loss.id(),
+            gradients: gradients.iter().map(Var::id).collect(),
+            updates: graph.updates(),
+            rules: rules?,
+            optimizer_states: (0..infos.len()).map(zeros).collect(),
+            optimizer,
+            clip_norm: None,
+            seed,
+            step: 0,
+            params,
+            states: states
+                .iter()
+                .map(|s| Tensor::full(s.meta.shape, s.init))
+                .collect(),
+        })
+    }
+
+    /// Scales all gradients together so that their norm is at most this:
+    /// `g ← g · min(1, max_norm / (‖g‖ + 10⁻⁶))`.
+    #[must_use]
+    pub fn clip_norm(mut self, max_norm: f64) -> Self {
+        self.clip_norm = Some(max_norm);
+        self
+    }
+
+    /// The number of steps done.
+    pub const fn step_count(&self) -> u32 {
+        self.step
+    }
+
+    /// One step: forward, backward, clipping, update. `wanted` names other nodes to evaluate,
+    /// from the values before the update.
+    ///
+    /// # Errors
+    /// If the inputs are not those of the graph.
+    pub fn step(
+        &mut self,
+        inputs: Vec<Tensor<T>>,
+        wanted: &[NodeId],
+    ) -> Result<StepResult<T>, OracleError> {
+        let row = row(self.step, self.seed, &self.optimizer.row(self.step));
+        let feeds = Feeds {
+            inputs,
+            params: self.params.clone(),
+            states: self.states.clone(),
+            row,
+        };
+        let mut nodes = vec![self.loss];
+        nodes.extend(&self.gradients);
+        nodes.extend(self.updates.iter().map(|(_, value)| *value));
+        nodes.extend(wanted);
+        let found = eval(&self.nodes, &feeds, &nodes)?;
+        let mut values = found.values;
+        let mut rest = values.split_off(1 + self.gradients.len());
+        let gradients = values.split_off(1);
+        let others = rest.split_off(self.updates.len());
+        let loss = scalar(values.first())?;
+
+        let norm = norm(&gradients);
+        let scale = self.clip_norm.map(|max| {
+            let ratio = T::of(max) / (norm + T::of(1e-6));
+            ratio.minimum(T::of(1.0))
+        });
+        for (i, gradient) in gradients.iter().enumerate() {
+            let gradient = scale.map_or_else(|| gradient.clone(), |s| scaled(gradient, s));
+            self.update(i, gradient, row)?;
+        }
+        for ((state, _), value) in self.updates.iter().zip(rest) {
+            if let Some(held) = self.states.get_mut(*state as usize) {
+                *held = value;
+            }
+        }
+        self.step += 1;
+        Ok(StepResult {
+            loss,
+            gradients,
+            gradient_norm: norm,
+            values: others,
+            bad_indices: found.bad_indices,
+        })
+    }
+
+    /// Applies the optimizer to one parameter.
+    fn update(
+        &mut self,
+        i: usize,
+        gradient: Tensor<T>,
+        row: gradus_graph::backend::StepRow,
+    ) -> Result<(), OracleError> {
+        let found = (
+            self.params.get_mut(i),
+            self.optimizer_states.get_mut(i),
+            self.rules.get(i),
+        );
+        let (Some(param), Some(states), Some(rule)) = found else {
+            return Ok(());
+        };
+        let shape = param.shape();
+        let flat = vector(shape.numel());
+        let mut inputs = vec![Tensor::of(flat, param.values().clone())];
+        inputs.push(Tensor::of(flat, gradient.values().clone()));
+        inputs.append(states);
+        let feeds = Feeds {
+            row,
+            ..Feeds::inputs(inputs)
+        };
+        let mut values = eval(&rule.nodes, &feeds, &rule.outputs)?.values;
+        *states = values.split_off(1);
+        if let Some(value) = values.pop() {
+            *param = Tensor::of(shape, value.values().clone());
+        }
+        Ok(())
+    }
+}
+
+impl Rule {
+    fn trace(optimizer: &dyn Optimizer, len: usize) -> Result<Self, OracleError> {
+        let graph = Graph::new();
+        let input = |name: &str| graph.input(name, vector(len), DType::F32);
+        let (param, grad) = (input("param"), input("grad"));
+        let states: Vec<Var<'_>> = optimizer.states().iter().map(|s| input(s)).collect();
+        let update = optimizer.update(param, grad, &states);
+        graph.check().map_err(Box::new)?;
+        expect("new optimizer states", states.len(), update.states.len())?;
+        let mut outputs = vec![update.param.id()];
+        outputs.extend(update.states.iter().map(Var::id));
+        for (before, after) in [param]
+            .iter()
+            .chain(&states)
+            .zip([update.param].iter().chain(&update.states))
+        {
+            if before.meta() != after.meta() {
+                return Err(OracleError::Feed {
+                    node: after.id(),
+                    op: "optimizer",
+                    expected: before.meta(),
+                    found: after.meta(),
+                });
+            }
+        }
+        Ok(Self {
+            nodes: graph.nodes(),
+            outputs,
+        })
+    }
+}
+
+fn vector(len: usize) -> Shape {
+    Shape::try_new(&[len]).unwrap_or(Shape::SCALAR)
+}
+
+fn expect(what: &'static str, expected: usize, found: usize) -> Result<(), OracleError> {
+    let count = OracleError::Count {
+        what,
+        expected,
+        found,
+    };
+    (expected == found).then_some(()).ok_or(count)
+}
+
+fn scalar<T: Float>(value: Option<&Tensor<T>>) -> Result<T, OracleError> {
+    let first = value.and_then(Tensor::floats).and_then(<[T]>::first);
+    first.copied().ok_or(OracleError::Count {
+        what: "values of the loss",
+        expected: 1,
+        found: 0,
+    })
+}
+
+fn norm<T: Float>(gradients: &[Tensor<T>]) -> T {
+    let elements = gradients.iter().filter_map(Tensor::floats).flatten();
+    elements.fold(T::of(0.0), |sum, &g| sum + g * g).sqrt()
+}
+
+fn scaled<T: Float>(x: &Tensor<T>, by: T) -> Tensor<T> {
+    let values = x.floats().unwrap_or_default().iter().map(|&v| v * by);
+    Tensor::of(x.shape(), Values::Float(values.collect()))
+}
