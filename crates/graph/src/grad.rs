@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use crate::{DType, NodeId, Var};
 
 /// The gradients of the scalar `loss` with respect to each of `wrt`, as nodes of the same graph,
-/// so that gradients of gradients work. Zero where `loss` does not depend on it.
+/// so that gradients of gradients work. Zero where `loss` does not depend on it. Where one of `wrt`
+/// depends on another, its gradient includes the way through the other.
 #[track_caller]
 pub fn grad<'g>(loss: Var<'g>, wrt: &[Var<'g>]) -> Vec<Var<'g>> {
     let graph = loss.graph();
@@ -14,7 +15,7 @@ pub fn grad<'g>(loss: Var<'g>, wrt: &[Var<'g>]) -> Vec<Var<'g>> {
         let poison = graph.fail("grad", message);
         return vec![poison; wrt.len()];
     }
-    let gradients = vjp(loss, graph.scalar(1.0), wrt);
+    let gradients = backward(loss, graph.scalar(1.0), wrt, true);
     let zeros = |w: &Var<'g>| graph.full(w.shape(), 0.0);
     wrt.iter()
         .zip(gradients)
@@ -23,8 +24,14 @@ pub fn grad<'g>(loss: Var<'g>, wrt: &[Var<'g>]) -> Vec<Var<'g>> {
 }
 
 /// The vector-Jacobian products of `y` with the cotangent `dy` for each of `wrt`; `None` where
-/// `y` does not depend on it.
+/// `y` does not depend on it. Where one of `wrt` depends on another they count as independent:
+/// these are partial derivatives, as the rule of a composite needs them.
 pub fn vjp<'g>(y: Var<'g>, dy: Var<'g>, wrt: &[Var<'g>]) -> Vec<Option<Var<'g>>> {
+    backward(y, dy, wrt, false)
+}
+
+/// `through`: do gradients flow on through the nodes in `wrt`?
+fn backward<'g>(y: Var<'g>, dy: Var<'g>, wrt: &[Var<'g>], through: bool) -> Vec<Option<Var<'g>>> {
     if y.is_poisoned() || dy.is_poisoned() {
         return vec![None; wrt.len()];
     }
@@ -41,7 +48,8 @@ pub fn vjp<'g>(y: Var<'g>, dy: Var<'g>, wrt: &[Var<'g>]) -> Vec<Option<Var<'g>>>
     let depends = reach(graph, first, y.id(), wrt);
     let mut gradients: BTreeMap<NodeId, Var<'g>> = BTreeMap::from([(y.id(), dy)]);
     for id in (first.0..=y.id().0).rev().map(NodeId) {
-        if !depends[(id.0 - first.0) as usize] || wrt.iter().any(|w| w.id() == id) {
+        let stops = !through && wrt.iter().any(|w| w.id() == id);
+        if !depends[(id.0 - first.0) as usize] || stops {
             continue;
         }
         let Some(&dy) = gradients.get(&id) else {

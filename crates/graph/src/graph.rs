@@ -209,7 +209,9 @@ impl Graph {
                 params.len() - 1
             }
         };
-        self.source(Op::Param(count(index)), Meta::new(shape, DType::F32))
+        let same = |op: &Op| matches!(op, Op::Param(i) if *i == count(index));
+        let op = Op::Param(count(index));
+        self.shared(same, op, Meta::new(shape, DType::F32))
     }
 
     /// The state of this path: made at the first call, shared afterwards.
@@ -258,7 +260,8 @@ impl Graph {
                 states.len() - 1
             }
         };
-        self.source(Op::State(count(index)), meta)
+        let same = |op: &Op| matches!(op, Op::State(i) if *i == count(index));
+        self.shared(same, Op::State(count(index)), meta)
     }
 
     /// Gives `state` a new value at the end of a training step.
@@ -380,6 +383,16 @@ impl Graph {
         match op.infer(&metas) {
             Ok(meta) => self.push(op, inputs.iter().map(Var::id).collect(), meta),
             Err(message) => self.fail(op.name(), message),
+        }
+    }
+
+    /// The node of a parameter or state: one however often it is asked for, so that its gradient
+    /// is the sum over all its uses.
+    fn shared(&self, same: impl Fn(&Op) -> bool, op: Op, meta: Meta) -> Var<'_> {
+        let known = self.inner.borrow().nodes.iter().position(|n| same(&n.op));
+        match known {
+            Some(i) => Var::new(self, NodeId(count(i)), meta),
+            None => self.source(op, meta),
         }
     }
 

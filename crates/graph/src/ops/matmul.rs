@@ -38,10 +38,9 @@ impl MatMul {
                 a.shape, b.shape
             ));
         }
-        Ok(Meta::new(
-            a.shape.with_axis(rank - 2, m).with_axis(rank - 1, n),
-            DType::F32,
-        ))
+        let shape = a.shape.with_axis(rank - 2, m).with_axis(rank - 1, n);
+        let shape = Shape::try_new(&shape).ok_or("the product is too large")?;
+        Ok(Meta::new(shape, DType::F32))
     }
 
     pub(crate) fn vjp<'g>(&self, a: Var<'g>, b: Var<'g>, dy: Var<'g>) -> [Var<'g>; 2] {

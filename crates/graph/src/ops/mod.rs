@@ -212,10 +212,13 @@ impl Op {
                 Ok(inputs[1])
             }
             Self::Cast(dtype) => Ok(Meta::new(one()?.shape, *dtype)),
-            Self::CheckIndex { .. } => {
+            Self::CheckIndex { bound } => {
                 let x = one()?;
                 if !x.dtype.is_int() {
                     return Err(format!("indices must be i32 or u32, found {}", x.dtype));
+                }
+                if *bound == 0 && x.shape.numel() > 0 {
+                    return Err("there are no rows, so every index is out of range".into());
                 }
                 Ok(x)
             }
