@@ -23,16 +23,14 @@ pub enum OracleError {
     },
     /// A value of another shape or dtype than its node.
     #[error("node {} ({op}) is {} {}, but its value is {} {}",
-        .node.0, .expected.dtype, .expected.shape, .found.dtype, .found.shape)]
+        .node.0, .metas.0.dtype, .metas.0.shape, .metas.1.dtype, .metas.1.shape)]
     Feed {
         /// The node.
         node: NodeId,
         /// Its op.
         op: &'static str,
-        /// What the node says.
-        expected: Meta,
-        /// What was given.
-        found: Meta,
+        /// What the node says, and what was given.
+        metas: Box<(Meta, Meta)>,
     },
     /// A node that breaks the shape rule of its op.
     #[error("node {} ({op}): {message}", .node.0)]
@@ -64,6 +62,14 @@ pub(super) fn invalid(id: NodeId, node: &Node, message: impl Into<String>) -> Or
         node: id,
         op: node.op.name(),
         message: message.into(),
+    }
+}
+
+pub(super) fn feed(id: NodeId, op: &'static str, expected: Meta, found: Meta) -> OracleError {
+    OracleError::Feed {
+        node: id,
+        op,
+        metas: Box::new((expected, found)),
     }
 }
 

@@ -221,13 +221,7 @@ fn eval_node<T: Float>(
     };
     let value = value.ok_or_else(|| error::no_value(id, node))?;
     if value.meta() != node.meta {
-        let found = value.meta();
-        return Err(OracleError::Feed {
-            node: id,
-            op: node.op.name(),
-            expected: node.meta,
-            found,
-        });
+        return Err(error::feed(id, node.op.name(), node.meta, value.meta()));
     }
     Ok(value)
 }

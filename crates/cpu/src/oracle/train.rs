@@ -7,7 +7,7 @@ use gradus_graph::ops::Op;
 use gradus_graph::{DType, Graph, Node, NodeId, Optimizer, Shape, Var};
 
 use super::tensor::{Float, Tensor, Values};
-use super::{BadIndex, Feeds, OracleError, eval, row};
+use super::{BadIndex, Feeds, OracleError, error, eval, row};
 
 /// The parameters of a graph as `Var`s, in order of first use.
 pub fn parameters(graph: &Graph) -> Vec<Var<'_>> {
@@ -221,18 +221,12 @@ impl Rule {
         expect("new optimizer states", states.len(), update.states.len())?;
         let mut outputs = vec![update.param.id()];
         outputs.extend(update.states.iter().map(Var::id));
-        for (before, after) in [param]
-            .iter()
-            .chain(&states)
-            .zip([update.param].iter().chain(&update.states))
-        {
+        let before = [param].into_iter().chain(states);
+        let after = [update.param].into_iter().chain(update.states);
+        for (before, after) in before.zip(after) {
             if before.meta() != after.meta() {
-                return Err(OracleError::Feed {
-                    node: after.id(),
-                    op: "optimizer",
-                    expected: before.meta(),
-                    found: after.meta(),
-                });
+                let metas = (before.meta(), after.meta());
+                return Err(error::feed(after.id(), "optimizer", metas.0, metas.1));
             }
         }
         Ok(Self {
