@@ -53,7 +53,7 @@ impl<T: Float> Tensor<T> {
     }
 
     /// For ops, which make as many values as their shape has elements.
-    pub(super) fn of(shape: Shape, values: Values<T>) -> Self {
+    pub(crate) fn of(shape: Shape, values: Values<T>) -> Self {
         debug_assert_eq!(values.len(), shape.numel());
         Self { shape, values }
     }
