@@ -1,3 +1,32 @@
 //! The GPU: device, buffers, kernels, and running a plan through wgpu.
+//!
+//! This is the only crate that names wgpu. Everything that can fail out in the world (no adapter,
+//! memory, a lost device, a shader that a driver refuses) comes back as a [`TensorError`]; wgpu's
+//! own habit of panicking on such things ends here.
 
+mod adapters;
+mod bind;
+mod buffer;
+mod cache;
+mod commands;
+mod counters;
+mod device;
+mod error;
+mod health;
 pub mod kernels;
+mod memory;
+mod pipeline;
+mod read;
+mod reflect;
+
+pub use adapters::{DeviceInfo, DeviceKind};
+pub use bind::{BindGroup, BufferRange, Dispatch};
+pub use buffer::Buffer;
+pub use cache::{compile, compile_all};
+pub use commands::{Commands, Pass, Submission};
+pub use counters::Counters;
+pub use device::Device;
+pub use error::TensorError;
+pub use pipeline::{Pipeline, STEP_ROW_BYTES, Source};
+pub use read::Staging;
+pub use wgpu;
