@@ -1,6 +1,8 @@
 //! Which memory a dispatch works on, settled before the first step.
 
 use crate::buffer::Buffer;
+use crate::commands::Commands;
+use crate::kernels::Access;
 use crate::pipeline::{Pipeline, STEP_ROW_BYTES};
 use crate::{Device, TensorError};
 
@@ -65,6 +67,7 @@ impl BindGroup {
                 });
             }
         }
+        check_hazards(label, pipeline, buffers)?;
         Self::bind(device, label, pipeline.storage_layout(), buffers)
     }
 
@@ -108,6 +111,27 @@ impl BindGroup {
     pub(crate) fn wgpu_bind_group(&self) -> &wgpu::BindGroup {
         &self.wgpu
     }
+}
+
+/// wgpu tracks hazards by whole buffers, and would complain at the submit, without a name.
+fn check_hazards(
+    label: &str,
+    pipeline: &Pipeline,
+    buffers: &[BufferRange],
+) -> Result<(), TensorError> {
+    let with = |access| {
+        let bound = pipeline.bindings().iter().zip(buffers);
+        bound.filter_map(move |(a, range)| (*a == access).then_some(&range.buffer))
+    };
+    for written in with(Access::ReadWrite) {
+        if with(Access::Read).any(|read| read.wgpu_buffer() == written.wgpu_buffer()) {
+            return Err(TensorError::Validation {
+                label: label.to_owned(),
+                message: format!("it reads and writes `{}` by two bindings", written.label()),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// A dispatch with everything settled: pipeline, bindings, grid.
@@ -159,6 +183,28 @@ impl Dispatch {
             bindings,
             grid,
         })
+    }
+
+    /// Records the dispatch alone and throws the recording away, so that what wgpu refuses is
+    /// known by its label before the first step.
+    ///
+    /// # Errors
+    ///
+    /// [`TensorError::Validation`], such as for a buffer too small for its array.
+    pub fn validate(
+        &self,
+        device: &Device,
+        label: &str,
+        step_row: Option<&BindGroup>,
+    ) -> Result<(), TensorError> {
+        let mut commands = Commands::new(device, label)?;
+        let mut pass = commands.pass(label);
+        if let Some(row) = step_row {
+            pass.set_step_row(row);
+        }
+        pass.dispatch(self);
+        drop(pass);
+        commands.discard()
     }
 
     /// The pipeline it runs.

@@ -111,6 +111,16 @@ impl Commands {
         &mut self.encoder
     }
 
+    /// Has wgpu check everything recorded, and drops it.
+    pub(crate) fn discard(self) -> Result<(), TensorError> {
+        let Self {
+            device,
+            label,
+            encoder,
+        } = self;
+        device.guarded(&label, 0, |_, _| drop(encoder.finish()))
+    }
+
     /// Hands everything recorded to the device, in one submit, and returns at once.
     ///
     /// # Errors

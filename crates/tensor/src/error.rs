@@ -27,7 +27,7 @@ pub enum TensorError {
         message: String,
     },
     /// The device has a limit below what is needed.
-    #[error("`{label}` needs {needed} of {limit}, but the device allows {allowed}")]
+    #[error("`{label}` needs {needed} {limit}, but the device allows {allowed}")]
     LimitExceeded {
         /// The buffer, shader or dispatch that asks for too much.
         label: String,

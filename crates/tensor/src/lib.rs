@@ -12,6 +12,7 @@ mod commands;
 mod counters;
 mod device;
 mod error;
+mod guard;
 mod health;
 pub mod kernels;
 mod memory;

@@ -46,7 +46,10 @@ fn parse(source: &Source) -> Result<Module, TensorError> {
         line: error
             .location(&source.wgsl)
             .map(|location| location.line_number),
-        message: error.emit_to_string_with_path(&source.wgsl, &source.label),
+        message: error
+            .emit_to_string_with_path(&source.wgsl, &source.label)
+            .trim()
+            .to_owned(),
     })
 }
 
