@@ -96,6 +96,8 @@ pub(crate) struct Inner {
     pub(crate) params: Vec<ParamInfo>,
     pub(crate) states: Vec<StateInfo>,
     pub(crate) updates: BTreeMap<u32, NodeId>,
+    param_nodes: Vec<NodeId>,
+    state_nodes: Vec<NodeId>,
     pub(crate) paths: Vec<String>,
     path: u32,
     location: Option<&'static Location<'static>>,
@@ -190,28 +192,25 @@ impl Graph {
             .params
             .iter()
             .position(|p| p.name == name);
-        let index = match known {
-            Some(i) => {
-                let held = self.inner.borrow().params[i].shape;
-                if held != shape {
-                    let message = format!("`{name}` has shape {held} elsewhere, {shape} here");
-                    return self.fail("param", message);
-                }
-                i
+        if let Some(i) = known {
+            let held = self.inner.borrow().params[i].shape;
+            if held != shape {
+                let message = format!("`{name}` has shape {held} elsewhere, {shape} here");
+                return self.fail("param", message);
             }
-            None => {
-                let params = &mut self.inner.borrow_mut().params;
-                params.push(ParamInfo {
-                    name: name.to_string(),
-                    shape,
-                    init: Arc::new(init),
-                });
-                params.len() - 1
-            }
-        };
-        let same = |op: &Op| matches!(op, Op::Param(i) if *i == count(index));
-        let op = Op::Param(count(index));
-        self.shared(same, op, Meta::new(shape, DType::F32))
+            let id = self.inner.borrow().param_nodes[i];
+            return self.var(id);
+        }
+        let index = count(self.inner.borrow().params.len());
+        let var = self.source(Op::Param(index), Meta::new(shape, DType::F32));
+        let mut inner = self.inner.borrow_mut();
+        inner.params.push(ParamInfo {
+            name: name.to_string(),
+            shape,
+            init: Arc::new(init),
+        });
+        inner.param_nodes.push(var.id());
+        var
     }
 
     /// The state of this path: made at the first call, shared afterwards.
@@ -239,29 +238,25 @@ impl Graph {
             .states
             .iter()
             .position(|s| s.name == name);
-        let index = match known {
-            Some(i) => {
-                let held = self.inner.borrow().states[i].meta;
-                if held != meta {
-                    return self.fail(
-                        "state",
-                        format!("`{name}` is {held:?} elsewhere, {meta:?} here"),
-                    );
-                }
-                i
+        if let Some(i) = known {
+            let held = self.inner.borrow().states[i].meta;
+            if held != meta {
+                let message = format!("`{name}` is {held:?} elsewhere, {meta:?} here");
+                return self.fail("state", message);
             }
-            None => {
-                let states = &mut self.inner.borrow_mut().states;
-                states.push(StateInfo {
-                    name: name.to_string(),
-                    meta,
-                    init,
-                });
-                states.len() - 1
-            }
-        };
-        let same = |op: &Op| matches!(op, Op::State(i) if *i == count(index));
-        self.shared(same, Op::State(count(index)), meta)
+            let id = self.inner.borrow().state_nodes[i];
+            return self.var(id);
+        }
+        let index = count(self.inner.borrow().states.len());
+        let var = self.source(Op::State(index), meta);
+        let mut inner = self.inner.borrow_mut();
+        inner.states.push(StateInfo {
+            name: name.to_string(),
+            meta,
+            init,
+        });
+        inner.state_nodes.push(var.id());
+        var
     }
 
     /// Gives `state` a new value at the end of a training step.
@@ -316,6 +311,12 @@ impl Graph {
     /// The parameters, in order of first use.
     pub fn params(&self) -> Vec<ParamInfo> {
         self.inner.borrow().params.clone()
+    }
+
+    /// The parameters as values, in the same order.
+    pub fn param_vars(&self) -> Vec<Var<'_>> {
+        let ids = self.inner.borrow().param_nodes.clone();
+        ids.into_iter().map(|id| self.var(id)).collect()
     }
 
     /// The states, in order of first use.
@@ -386,21 +387,11 @@ impl Graph {
         }
     }
 
-    /// The node of a parameter or state: one however often it is asked for, so that its gradient
-    /// is the sum over all its uses.
-    fn shared(&self, same: impl Fn(&Op) -> bool, op: Op, meta: Meta) -> Var<'_> {
-        let known = self.inner.borrow().nodes.iter().position(|n| same(&n.op));
-        match known {
-            Some(i) => Var::new(self, NodeId(count(i)), meta),
-            None => self.source(op, meta),
-        }
-    }
-
     fn source(&self, op: Op, meta: Meta) -> Var<'_> {
         self.push(op, Vec::new(), meta)
     }
 
-    fn push(&self, op: Op, inputs: Vec<NodeId>, meta: Meta) -> Var<'_> {
+    pub(crate) fn push(&self, op: Op, inputs: Vec<NodeId>, meta: Meta) -> Var<'_> {
         let mut inner = self.inner.borrow_mut();
         let id = NodeId(count(inner.nodes.len()));
         let path = inner.path;

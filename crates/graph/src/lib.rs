@@ -11,6 +11,7 @@ mod index;
 mod init;
 pub mod ops;
 mod optimizer;
+mod passes;
 pub mod philox;
 pub mod plan;
 mod program;

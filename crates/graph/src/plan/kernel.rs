@@ -14,6 +14,8 @@ pub struct Kernel {
     pub operands: Vec<Operand>,
     /// The ranges of buffers it binds. A buffer that is written is bound once.
     pub bindings: Vec<Binding>,
+    /// The binding of the error words, if the kernel checks indices.
+    pub errors: Option<usize>,
     /// The graph nodes it computes.
     pub meaning: Fragment,
     /// Floating-point operations.

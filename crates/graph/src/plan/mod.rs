@@ -1,7 +1,24 @@
 //! Plans: one step as plain data that a person can print and a program can recompute.
 
+mod bill;
+mod bind;
+mod build;
+mod check;
+mod cluster;
+mod display;
+mod domain;
 mod kernel;
+mod lower;
+mod memory;
+mod operand;
+mod readback;
+mod schedule;
 mod slab;
+mod update;
+mod view;
+
+pub use build::{PlanError, Request, lower};
+pub use check::CheckError;
 
 pub use kernel::{
     Binding, Fragment, Kernel, KernelKind, MatMulKernel, Matrix, Operand, ScatterKernel, TakeKernel,
@@ -62,6 +79,8 @@ pub struct Plan {
     pub literals: Vec<(ValueId, Arc<Array>)>,
     /// Where parameters, their gradients and optimizer states lie.
     pub slabs: SlabLayout,
+    /// Samples of the resident data set, if the step takes its batch from one.
+    pub resident: Option<usize>,
     /// What the step costs.
     pub bill: Bill,
 }
@@ -111,7 +130,8 @@ pub enum Role {
     Slot(usize),
     /// Results that can be read after a step.
     Outputs,
-    /// Read-backs: a ring of rows.
+    /// Read-backs: a ring of rows. The plan gives the size of one row; a runtime holds as many
+    /// as it likes, binds all of them, and tells kernels through the step row where theirs is.
     Ring,
     /// One word for each index check.
     Errors,

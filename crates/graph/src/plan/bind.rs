@@ -1,0 +1,192 @@
+//! Bindings: which ranges of which buffers a kernel binds.
+//!
+//! A buffer that a kernel writes is bound once, with everything the kernel uses of it; operands
+//! are told apart by their base. Operands that read and write the same memory become one.
+
+use super::build::PlanError;
+use super::{Binding, Kernel, KernelKind, Plan, Role, Value};
+use crate::{Expr, Program};
+
+/// Fills in the bindings of all kernels.
+///
+/// # Errors
+/// If a kernel needs more or larger bindings than the target has.
+pub(super) fn bind(plan: &mut Plan) -> Result<(), PlanError> {
+    let mut kernels = std::mem::take(&mut plan.kernels);
+    for kernel in &mut kernels {
+        merge_in_place(kernel, &plan.values);
+        bindings(kernel, plan)?;
+    }
+    plan.kernels = kernels;
+    Ok(())
+}
+
+/// Joins a written operand with the read one at the same place.
+fn merge_in_place(kernel: &mut Kernel, values: &[Value]) {
+    let place = |v: Option<super::ValueId>| {
+        let value = values.get(v?.index())?;
+        Some((value.buffer, value.offset, value.meta.bytes()))
+    };
+    let mut write = 0;
+    while write < kernel.operands.len() {
+        let operand = &kernel.operands[write];
+        let here = if operand.reads.is_none() {
+            place(operand.writes)
+        } else {
+            None
+        };
+        let read = here.and_then(|here| {
+            kernel
+                .operands
+                .iter()
+                .position(|o| o.writes.is_none() && place(o.reads) == Some(here))
+        });
+        match read {
+            Some(read) => {
+                kernel.operands[read].writes = kernel.operands[write].writes;
+                kernel.operands.remove(write);
+                let to = |o: usize| match o {
+                    o if o == write => read - usize::from(read > write),
+                    o if o > write => o - 1,
+                    o => o,
+                };
+                renumber(&mut kernel.kind, &to);
+            }
+            None => write += 1,
+        }
+    }
+}
+
+fn renumber(kind: &mut KernelKind, to: &dyn Fn(usize) -> usize) {
+    let program = |p: &mut Program| {
+        for expr in &mut p.exprs {
+            if let Expr::Load { operand, .. }
+            | Expr::LoadRow { operand, .. }
+            | Expr::Total { operand, .. } = expr
+            {
+                *operand = to(*operand);
+            }
+        }
+        p.stores.iter_mut().for_each(|s| s.operand = to(s.operand));
+    };
+    match kind {
+        KernelKind::Program(p) => program(p),
+        KernelKind::MatMul(m) => {
+            program(&mut m.epilogue);
+            m.a.operand = to(m.a.operand);
+            m.b.operand = to(m.b.operand);
+            m.row_sum = m.row_sum.map(to);
+        }
+        KernelKind::ScatterAdd(s) => {
+            (s.x, s.index, s.out) = (to(s.x), to(s.index), to(s.out));
+        }
+        KernelKind::Take(t) => {
+            t.order = to(t.order);
+            t.arrays
+                .iter_mut()
+                .for_each(|a| (a.0, a.1) = (to(a.0), to(a.1)));
+        }
+    }
+}
+
+fn bindings(kernel: &mut Kernel, plan: &Plan) -> Result<(), PlanError> {
+    let target = &plan.target;
+    let align = target.offset_alignment.max(16);
+    let value = |o: &super::Operand| {
+        o.reads
+            .or(o.writes)
+            .and_then(|v| plan.values.get(v.index()))
+    };
+    for i in 0..kernel.operands.len() {
+        let Some(own) = value(&kernel.operands[i]) else {
+            continue;
+        };
+        let shared: Vec<&Value> = kernel
+            .operands
+            .iter()
+            .filter_map(value)
+            .filter(|v| v.buffer == own.buffer)
+            .collect();
+        let buffer = plan.buffers.get(own.buffer.index());
+        let whole = buffer.is_some_and(|b| b.role == Role::Ring);
+        let writes = kernel
+            .operands
+            .iter()
+            .any(|o| o.writes.is_some() && value(o).is_some_and(|v| v.buffer == own.buffer));
+        let span = |v: &Value| {
+            (
+                v.offset,
+                v.offset + v.meta.bytes().next_multiple_of(16) as u64,
+            )
+        };
+        let (low, high) = match (whole, writes) {
+            (true, _) => (0, buffer.map_or(0, |b| b.bytes)),
+            (_, true) => shared
+                .iter()
+                .map(|v| span(v))
+                .fold((u64::MAX, 0), |(low, high), (a, b)| {
+                    (low.min(a), high.max(b))
+                }),
+            (_, false) => span(own),
+        };
+        let offset = low / align * align;
+        let binding = Binding {
+            buffer: own.buffer,
+            offset,
+            bytes: high - offset,
+            writes,
+        };
+        if binding.bytes > target.max_binding_bytes {
+            return Err(PlanError::TooLarge {
+                name: own.name.clone(),
+                bytes: binding.bytes,
+                target: target.name.clone(),
+                limit: target.max_binding_bytes,
+            });
+        }
+        let known = kernel.bindings.iter().position(|b| *b == binding);
+        let index = known.unwrap_or_else(|| {
+            kernel.bindings.push(binding);
+            kernel.bindings.len() - 1
+        });
+        let base = usize::try_from((own.offset - offset) / 4).unwrap_or(usize::MAX);
+        kernel.operands[i].binding = index;
+        kernel.operands[i].base = base;
+    }
+    bind_errors(kernel, plan);
+    if kernel.bindings.len() > target.max_bindings {
+        return Err(PlanError::Bindings {
+            label: kernel.label.clone(),
+            found: kernel.bindings.len(),
+            target: target.name.clone(),
+            limit: target.max_bindings,
+        });
+    }
+    Ok(())
+}
+
+fn bind_errors(kernel: &mut Kernel, plan: &Plan) {
+    let program = match &kernel.kind {
+        KernelKind::Program(p) => p,
+        KernelKind::MatMul(m) => &m.epilogue,
+        KernelKind::ScatterAdd(_) | KernelKind::Take(_) => return,
+    };
+    if !program
+        .exprs
+        .iter()
+        .any(|e| matches!(e, Expr::CheckIndex { .. }))
+    {
+        return;
+    }
+    let errors = plan.buffers.iter().position(|b| b.role == Role::Errors);
+    let Some(index) = errors else { return };
+    let bytes = plan.buffers.get(index).map_or(0, |b| b.bytes);
+    let buffer = super::BufferId(u32::try_from(index).unwrap_or(u32::MAX));
+    kernel.errors = Some(kernel.bindings.len());
+    kernel.bindings.push(Binding {
+        buffer,
+        offset: 0,
+        bytes,
+        writes: true,
+    });
+}

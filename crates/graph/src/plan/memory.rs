@@ -1,0 +1,196 @@
+//! Memory plan: which transient values share a buffer.
+//!
+//! Every transient value lives from the kernel that writes it to the last one that reads it. Two
+//! values may share a slot when their lifetimes do not overlap. A result may take the place of
+//! an input that dies in the same kernel, if every element is read only to compute the element
+//! in its place.
+//!
+//! Slots are whole buffers rather than ranges of one, because a dispatch may not read and write
+//! one buffer through two bindings.
+//!
+//! The method is greedy by decreasing size; the result depends on the order of kernels alone.
+//!
+//! Source: Pisarchyk & Lee (2020), arXiv:2001.03288, "greedy by size".
+
+use std::collections::BTreeMap;
+
+use super::build::UNPLACED;
+use super::{Buffer, BufferId, Kernel, KernelKind, Plan, Role, ValueId};
+use crate::{Expr, Program};
+
+/// Lower bounds that the placement is compared with.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Bounds {
+    /// The most bytes alive at once.
+    pub(super) alive: u64,
+    /// All bytes if nothing shared memory.
+    pub(super) unshared: u64,
+}
+
+/// Memory that one value or several in turn occupy.
+#[derive(Debug)]
+struct Allocation {
+    values: Vec<ValueId>,
+    bytes: u64,
+    first: usize,
+    last: usize,
+}
+
+/// Gives every transient value its slot.
+pub(super) fn place(plan: &mut Plan) -> Bounds {
+    let allocations = allocate(plan);
+    let alive = |i: usize| {
+        let here = allocations.iter().filter(|a| a.first <= i && i <= a.last);
+        here.map(|a| a.bytes).sum::<u64>()
+    };
+    let bounds = Bounds {
+        alive: (0..plan.kernels.len()).map(alive).max().unwrap_or(0),
+        unshared: transient(plan).map(|v| padded(plan, v)).sum(),
+    };
+    let mut order: Vec<usize> = (0..allocations.len()).collect();
+    order.sort_by_key(|&i| {
+        (
+            std::cmp::Reverse(allocations[i].bytes),
+            allocations[i].first,
+            i,
+        )
+    });
+    let mut slots: Vec<Vec<usize>> = Vec::new();
+    for i in order {
+        let fits = |slot: &Vec<usize>| {
+            slot.iter().all(|&j| {
+                allocations[j].last < allocations[i].first
+                    || allocations[i].last < allocations[j].first
+            })
+        };
+        match slots.iter_mut().find(|slot| fits(slot)) {
+            Some(slot) => slot.push(i),
+            None => slots.push(vec![i]),
+        }
+    }
+    for (number, slot) in slots.iter().enumerate() {
+        let bytes = slot
+            .iter()
+            .map(|&i| allocations[i].bytes)
+            .max()
+            .unwrap_or(0);
+        let buffer = BufferId(u32::try_from(plan.buffers.len()).unwrap_or(u32::MAX));
+        plan.buffers.push(Buffer {
+            role: Role::Slot(number),
+            bytes,
+        });
+        for &v in slot.iter().flat_map(|&i| &allocations[i].values) {
+            if let Some(value) = plan.values.get_mut(v.index()) {
+                value.buffer = buffer;
+            }
+        }
+    }
+    bounds
+}
+
+fn transient(plan: &Plan) -> impl Iterator<Item = ValueId> + '_ {
+    let unplaced = plan
+        .values
+        .iter()
+        .enumerate()
+        .filter(|(_, v)| v.buffer == UNPLACED);
+    unplaced.map(|(i, _)| ValueId(u32::try_from(i).unwrap_or(u32::MAX)))
+}
+
+fn padded(plan: &Plan, v: ValueId) -> u64 {
+    plan.values
+        .get(v.index())
+        .map_or(0, |v| v.meta.bytes().next_multiple_of(16) as u64)
+}
+
+/// Lifetimes, with results merged into inputs that die where they are made.
+fn allocate(plan: &Plan) -> Vec<Allocation> {
+    let mut allocations: Vec<Allocation> = Vec::new();
+    let mut of: BTreeMap<ValueId, usize> = BTreeMap::new();
+    let mut last_read: BTreeMap<ValueId, usize> = BTreeMap::new();
+    for (i, kernel) in plan.kernels.iter().enumerate() {
+        last_read.extend(kernel.reads().map(|v| (v, i)));
+    }
+    let is_transient = |v: ValueId| {
+        plan.values
+            .get(v.index())
+            .is_some_and(|v| v.buffer == UNPLACED)
+    };
+    for (i, kernel) in plan.kernels.iter().enumerate() {
+        let mut taken: Vec<usize> = Vec::new();
+        for (w, operand) in kernel.operands.iter().enumerate() {
+            let Some(v) = operand.writes.filter(|&v| is_transient(v)) else {
+                continue;
+            };
+            let last = last_read.get(&v).copied().unwrap_or(i).max(i);
+            let dying = kernel.operands.iter().enumerate().find_map(|(r, input)| {
+                let u = input.reads?;
+                let &a = of.get(&u)?;
+                let same = plan.values.get(u.index())?.meta.dtype
+                    == plan.values.get(v.index())?.meta.dtype;
+                let fits = same
+                    && padded(plan, u) == padded(plan, v)
+                    && allocations.get(a)?.last == i
+                    && !taken.contains(&a)
+                    && in_place(kernel, r, w);
+                fits.then_some(a)
+            });
+            if let Some(a) = dying {
+                taken.push(a);
+                of.insert(v, a);
+                if let Some(allocation) = allocations.get_mut(a) {
+                    allocation.values.push(v);
+                    allocation.last = last;
+                }
+            } else {
+                of.insert(v, allocations.len());
+                let bytes = padded(plan, v);
+                allocations.push(Allocation {
+                    values: vec![v],
+                    bytes,
+                    first: i,
+                    last,
+                });
+            }
+        }
+    }
+    allocations
+}
+
+/// May the operand `write` take the place of `read`? Only if each element is read for nothing
+/// but the element that replaces it, and by the last pass that reads at all.
+fn in_place(kernel: &Kernel, read: usize, write: usize) -> bool {
+    match &kernel.kind {
+        KernelKind::Program(program) => element_wise(program, read, write),
+        KernelKind::MatMul(m) => {
+            m.a.operand != read
+                && m.b.operand != read
+                && m.row_sum != Some(write)
+                && element_wise(&m.epilogue, read, write)
+        }
+        KernelKind::ScatterAdd(_) | KernelKind::Take(_) => false,
+    }
+}
+
+fn element_wise(program: &Program, read: usize, write: usize) -> bool {
+    let mut stores = program.stores.iter().filter(|s| s.operand == write);
+    let (Some(store), None) = (stores.next(), stores.next()) else {
+        return false;
+    };
+    let same_place = program.exprs.iter().all(|e| match e {
+        Expr::Load { operand, index, .. } => *operand != read || *index == store.index,
+        Expr::LoadRow { operand, .. } | Expr::Total { operand, .. } => *operand != read,
+        _ => true,
+    });
+    let passes = program.passes();
+    let pass_of = |id: crate::ExprId| passes.get(id.index()).copied().unwrap_or(0);
+    let reductions = program
+        .exprs
+        .iter()
+        .zip(&passes)
+        .filter(|(e, _)| e.is_reduction());
+    let last = reductions
+        .map(|(_, p)| *p)
+        .chain(program.stores.iter().map(|s| pass_of(s.value)));
+    same_place && Some(pass_of(store.value)) == last.max()
+}

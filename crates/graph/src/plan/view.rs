@@ -1,0 +1,85 @@
+//! Views as functions from the coordinates of a result to those of its source.
+
+use crate::ops::{Op, Pad};
+use crate::{Index, Node, Shape};
+
+/// Where an element of a view comes from.
+pub(crate) enum Source {
+    /// An element of the only input.
+    At(Vec<Index>),
+    /// An element of the input where all these hold (`low ≤ index < high`), else the padding.
+    Padded(Vec<Index>, Vec<Range>),
+    /// For each input: the element, and the range of the joined axis that it covers.
+    Joined(Vec<(Vec<Index>, Range)>),
+}
+
+/// `low ≤ index < high`
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Range {
+    pub(crate) index: Index,
+    pub(crate) low: i64,
+    pub(crate) high: i64,
+}
+
+/// The source of the element at `at` of a view; `None` for ops that are not views.
+pub(crate) fn source(
+    node: &Node,
+    inputs: &[Shape],
+    at: &[Index],
+    sizes: &[usize],
+) -> Option<Source> {
+    let x = *inputs.first()?;
+    let int = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    Some(match &node.op {
+        Op::Reshape(_) => Source::At(Index::linear(at, &node.meta.shape).unravel(&x, sizes)),
+        Op::Expand(_) => {
+            let pick = |(axis, c): (usize, &Index)| match x[axis] {
+                1 => Index::default(),
+                _ => c.clone(),
+            };
+            Source::At(at.iter().enumerate().map(pick).collect())
+        }
+        Op::Permute(p) => Source::At(p.inverse().iter().map(|&a| at[a].clone()).collect()),
+        Op::Slice(s) => {
+            let place = |(axis, c): (usize, &Index)| {
+                c.scaled(int(s.step[axis])).shifted(int(s.start[axis]))
+            };
+            Source::At(at.iter().enumerate().map(place).collect())
+        }
+        Op::Pad(Pad { before, after, .. }) => {
+            let inner: Vec<Index> = at
+                .iter()
+                .zip(before)
+                .map(|(c, &b)| c.shifted(-int(b)))
+                .collect();
+            let ranges = inner
+                .iter()
+                .enumerate()
+                .filter(|(a, _)| before[*a] + after[*a] > 0);
+            let ranges = ranges
+                .map(|(a, c)| Range {
+                    index: c.clone(),
+                    low: 0,
+                    high: int(x[a]),
+                })
+                .collect();
+            Source::Padded(inner, ranges)
+        }
+        Op::Concat(join) => {
+            let mut start = 0;
+            let parts = inputs.iter().map(|shape| {
+                let mut inner = at.to_vec();
+                inner[join.axis] = at[join.axis].shifted(-start);
+                start += int(shape[join.axis]);
+                let range = Range {
+                    index: inner[join.axis].clone(),
+                    low: 0,
+                    high: int(shape[join.axis]),
+                };
+                (inner, range)
+            });
+            Source::Joined(parts.collect())
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,179 @@
+//! Plans of whole steps: counts, memory, rules.
+
+use gradus_graph::plan::{Plan, Request, SlabLayout, lower};
+use gradus_graph::{
+    DType, Graph, Init, Optimizer, Scope, Shape, Target, Update, Var, grad, philox, step_row,
+};
+
+#[derive(Debug)]
+struct Zeros;
+
+impl Init for Zeros {
+    fn sample(&self, shape: &Shape, _: &mut philox::Rng) -> Vec<f32> {
+        vec![0.0; shape.numel()]
+    }
+}
+
+/// Adam, as far as the planner is concerned.
+#[derive(Debug)]
+struct Adam;
+
+impl Optimizer for Adam {
+    fn states(&self) -> &'static [&'static str] {
+        &["exp_avg", "exp_avg_sq"]
+    }
+
+    fn row(&self, _: u32) -> Vec<f32> {
+        vec![1e-3, 1.0]
+    }
+
+    fn update<'g>(&self, p: Var<'g>, g: Var<'g>, s: &[Var<'g>]) -> Update<'g> {
+        let rate = p.graph().step_word(step_row::OPTIMIZER);
+        let m = s[0] * 0.9 + g * 0.1;
+        let v = s[1] * 0.999 + g * g * 0.001;
+        Update {
+            param: p - rate * m / (v.sqrt() + 1e-8),
+            states: vec![m, v],
+        }
+    }
+}
+
+struct Options {
+    dropout: f64,
+    clip: Option<f64>,
+    resident: Option<usize>,
+}
+
+const PLAIN: Options = Options {
+    dropout: 0.0,
+    clip: None,
+    resident: None,
+};
+
+fn mlp(widths: &[usize], batch: usize, target: &Target, options: &Options) -> Plan {
+    let graph = Graph::new();
+    let scope = Scope::root(&graph, true);
+    let x = graph.input("x", [batch, widths[0]], DType::F32);
+    let y = graph.input("y", [batch], DType::I32);
+    let mut h = x;
+    for (i, pair) in widths.windows(2).enumerate() {
+        let layer = scope.child(&i.to_string());
+        let w = layer.param("weight", [pair[1], pair[0]], Zeros);
+        let b = layer.param("bias", [pair[1]], Zeros);
+        h = h.matmul(w.transpose()) + b;
+        if i + 2 < widths.len() {
+            h = layer.dropout(h.relu(), options.dropout);
+        }
+    }
+    let loss = h.cross_entropy(y).mean_all();
+    let correct = h.argmax(-1).eq(y).cast(DType::F32).mean_all();
+    let gradients = grad(loss, &graph.param_vars());
+    let slabs = SlabLayout::new(&graph.params(), target).unwrap();
+    let plan = lower(&Request {
+        name: "train",
+        graph: &graph,
+        outputs: vec![],
+        readbacks: vec![("loss".into(), loss), ("accuracy".into(), correct)],
+        gradients,
+        optimizer: Some(&Adam),
+        clip_norm: options.clip,
+        resident: options.resident,
+        slabs,
+        target,
+    })
+    .unwrap();
+    plan.check().unwrap_or_else(|e| panic!("{e}\n{plan:#}"));
+    plan
+}
+
+fn targets() -> [Target; 4] {
+    [
+        Target::webgpu(),
+        Target::discrete(),
+        Target::lavapipe(),
+        Target::cpu(),
+    ]
+}
+
+#[test]
+fn an_mlp_takes_three_dispatches_a_layer_and_one() {
+    for target in &targets() {
+        let plan = mlp(&[784, 128, 10], 64, target, &PLAIN);
+        assert_eq!(plan.kernels.len(), 7, "{plan:#}");
+        let clipped = mlp(
+            &[784, 128, 10],
+            64,
+            target,
+            &Options {
+                clip: Some(1.0),
+                ..PLAIN
+            },
+        );
+        assert_eq!(clipped.kernels.len(), 8, "{clipped:#}");
+        let resident = mlp(
+            &[784, 128, 10],
+            64,
+            target,
+            &Options {
+                resident: Some(1000),
+                ..PLAIN
+            },
+        );
+        assert_eq!(resident.kernels.len(), 8, "{resident:#}");
+    }
+}
+
+#[test]
+fn awkward_sizes_take_no_more() {
+    for target in &targets() {
+        for batch in [1, 64, 513] {
+            for width in [1, 7, 257, 1000] {
+                for layers in 1..=6 {
+                    let mut widths = vec![width; layers];
+                    widths.push(10);
+                    let plan = mlp(&widths, batch, target, &PLAIN);
+                    assert_eq!(
+                        plan.kernels.len(),
+                        3 * layers + 1,
+                        "{widths:?} × {batch}\n{plan:#}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn dropout_adds_no_kernel() {
+    for target in &targets() {
+        let plan = mlp(
+            &[784, 128, 64, 10],
+            64,
+            target,
+            &Options {
+                dropout: 0.2,
+                ..PLAIN
+            },
+        );
+        assert_eq!(plan.kernels.len(), 10, "{plan:#}");
+    }
+}
+
+#[test]
+fn a_deep_mlp_shares_memory() {
+    let mut widths = vec![512; 8];
+    widths.push(10);
+    for target in &targets() {
+        let plan = mlp(&widths, 2048, target, &PLAIN);
+        let b = &plan.bill;
+        assert!(
+            b.transient as f64 <= 1.15 * b.transient_bound as f64,
+            "{plan:#}"
+        );
+        assert!(
+            b.transient_unshared as f64 >= 1.5 * b.transient as f64,
+            "{plan:#}"
+        );
+        assert!(b.bytes as f64 <= 1.15 * b.bytes_bound as f64, "{plan:#}");
+    }
+}
