@@ -177,3 +177,80 @@ fn a_deep_mlp_shares_memory() {
         assert!(b.bytes as f64 <= 1.15 * b.bytes_bound as f64, "{plan:#}");
     }
 }
+
+/// Plans a loss made by `f` from `x: [batch, width]` and parameters.
+fn plan_of(
+    batch: usize,
+    width: usize,
+    target: &Target,
+    f: impl for<'g> Fn(&Scope<'g>, Var<'g>) -> Var<'g>,
+) -> Plan {
+    let graph = Graph::new();
+    let scope = Scope::root(&graph, true);
+    let x = graph.input("x", [batch, width], DType::F32);
+    let loss = f(&scope, x);
+    let gradients = grad(loss, &graph.param_vars());
+    let plan = lower(&Request {
+        name: "train",
+        graph: &graph,
+        outputs: vec![],
+        readbacks: vec![("loss".into(), loss)],
+        gradients,
+        optimizer: Some(&Adam),
+        clip_norm: None,
+        resident: None,
+        slabs: SlabLayout::new(&graph.params(), target).unwrap(),
+        target,
+    })
+    .unwrap();
+    plan.check().unwrap_or_else(|e| panic!("{e}\n{plan:#}"));
+    plan
+}
+
+fn dense<'g>(scope: &Scope<'g>, name: &str, x: Var<'g>, out: usize) -> Var<'g> {
+    let layer = scope.child(name);
+    let w = layer.param("weight", [out, x.dim(-1)], Zeros);
+    x.matmul(w.transpose()) + layer.param("bias", [out], Zeros)
+}
+
+#[test]
+fn smooth_activations_take_no_more() {
+    let acts: [(&str, for<'g> fn(Var<'g>) -> Var<'g>); 5] = [
+        ("tanh", |x| x.tanh()),
+        ("sigmoid", |x| x.sigmoid()),
+        ("gelu", |x| {
+            x * 0.5 * ((x * std::f64::consts::FRAC_1_SQRT_2).erf() + 1.0)
+        }),
+        ("silu", |x| x * x.sigmoid()),
+        ("elu", |x| x.gt(0.0).select(x, x.minimum(0.0).expm1())),
+    ];
+    for target in &targets() {
+        for (name, act) in acts {
+            let plan = plan_of(64, 20, target, |s, x| {
+                let h = act(dense(s, "0", x, 33));
+                let h = act(dense(s, "1", h, 17));
+                dense(s, "2", h, 3).square().mean_all()
+            });
+            // The loss and its gradient join the last product.
+            assert_eq!(plan.kernels.len(), 9, "{name} {plan:#}");
+        }
+    }
+}
+
+#[test]
+fn layer_norm_adds_few_kernels() {
+    for target in &targets() {
+        let plan = plan_of(64, 20, target, |s, x| {
+            let h = dense(s, "0", x, 33);
+            let centered = h - h.mean_keep(&[-1]);
+            let normal = centered * (centered.square().mean_keep(&[-1]) + 1e-5).rsqrt();
+            let w = s.param("norm.weight", [33], Zeros);
+            let b = s.param("norm.bias", [33], Zeros);
+            dense(s, "1", (normal * w + b).relu(), 5)
+                .square()
+                .mean_all()
+        });
+        // The norm forward in two kernels (bindings are short), backward, and its parameters.
+        assert!(plan.kernels.len() <= 10, "{plan:#}");
+    }
+}
