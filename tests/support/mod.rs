@@ -1,0 +1,12 @@
+//! What the tests of several crates share: evaluators, stored cases, the op table and random
+//! graphs. Test files include it with `#[path]`.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a broken test may end in a panic"
+)]
+
+pub(crate) mod evaluator;
+pub(crate) mod golden;
