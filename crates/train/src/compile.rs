@@ -1,0 +1,207 @@
+//! The settings of a model.
+
+use std::sync::Arc;
+
+use gradus_data::{Dataset, TARGET};
+use gradus_graph::{DType, IntoShape, Optimizer};
+use gradus_nn::{Loss, Metric, Network};
+
+use crate::spec::{Field, Spec};
+use crate::{Device, Error, Model};
+
+/// How a network becomes a model: data, device, loss, optimizer and more.
+///
+/// ```no_run
+/// use gradus_data::datasets;
+/// use gradus_nn::{Accuracy, Adam, CrossEntropy, Sequential};
+/// use gradus_train::{Compile, IntoModel};
+///
+/// let data = datasets::digits();
+/// let model = Sequential::new().dense(64).relu().dense(10).compile(
+///     Compile::for_data(&data)
+///         .loss(CrossEntropy::new()).optimizer(Adam::new(3e-3)).metric(Accuracy::new())
+///         .batch(32).seed(7),
+/// )?;
+/// # Ok::<(), gradus_train::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "settings do nothing until a network is compiled with them"]
+pub struct Compile {
+    inputs: Vec<Field>,
+    target: Option<Field>,
+    classes: Option<usize>,
+    samples: usize,
+    device: Option<Device>,
+    loss: Option<Arc<dyn Loss>>,
+    optimizer: Option<Arc<dyn Optimizer>>,
+    metrics: Vec<Arc<dyn Metric>>,
+    batch: Option<usize>,
+    seed: u64,
+    clip_norm: Option<f64>,
+    resident: bool,
+    sabotage: Option<Sabotage>,
+}
+
+/// Changes a plan before it is compiled; for tests of `verify`.
+pub(crate) type Sabotage = fn(&mut gradus_graph::Plan);
+
+impl Compile {
+    /// Samples shaped as those of `data`, with as many classes. The labels are checked against
+    /// the output of the network.
+    pub fn for_data(data: &Dataset) -> Self {
+        let inputs = data.inputs().map(|(name, array)| Field::of(name, array));
+        Self {
+            inputs: inputs.collect(),
+            target: Some(Field::of(TARGET, data.target())),
+            classes: data.classes(),
+            samples: data.len(),
+            ..Self::default()
+        }
+    }
+
+    /// Without data: add the inputs with [`Compile::input`] and the target with
+    /// [`Compile::target`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an input. `shape` is that of one sample, without the axis of the batch.
+    pub fn input(mut self, name: &str, shape: impl IntoShape, dtype: DType) -> Self {
+        self.inputs.push(Field::new(name, shape.dims(), dtype));
+        self
+    }
+
+    /// What the network is compared with. `shape` is that of one sample: `[]` for a label.
+    pub fn target(mut self, shape: impl IntoShape, dtype: DType) -> Self {
+        self.target = Some(Field::new(TARGET, shape.dims(), dtype));
+        self
+    }
+
+    /// Where the model runs; [`Device::best`] if not set.
+    pub fn device(mut self, device: Device) -> Self {
+        self.device = Some(device);
+        self
+    }
+
+    /// What training minimizes.
+    pub fn loss(mut self, loss: impl Loss + 'static) -> Self {
+        self.loss = Some(Arc::new(loss));
+        self
+    }
+
+    /// How gradients become updates.
+    pub fn optimizer(mut self, optimizer: impl Optimizer + 'static) -> Self {
+        self.optimizer = Some(Arc::new(optimizer));
+        self
+    }
+
+    /// Adds a number to report beside the loss.
+    pub fn metric(mut self, metric: impl Metric + 'static) -> Self {
+        self.metrics.push(Arc::new(metric));
+        self
+    }
+
+    /// Samples in a step, at least 1; 32 if not set.
+    pub fn batch(mut self, batch: usize) -> Self {
+        self.batch = Some(batch);
+        self
+    }
+
+    /// Seed of initial values, shuffling and dropout; 0 if not set. Same seed, device and driver:
+    /// same bits.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Scales all gradients together so that their norm is at most `norm`, > 0.
+    pub fn clip_norm(mut self, norm: f64) -> Self {
+        self.clip_norm = Some(norm);
+        self
+    }
+
+    /// Keeps the data set of [`Compile::for_data`] on the device during `fit`: a step then
+    /// uploads only which samples it takes, at the cost of one kernel. Off if not set.
+    pub fn resident(mut self, resident: bool) -> Self {
+        self.resident = resident;
+        self
+    }
+
+    /// Changes every plan before it is compiled, so that tests can see that
+    /// [`Model::verify`] notices.
+    #[doc(hidden)]
+    pub fn sabotage(mut self, change: fn(&mut gradus_graph::Plan)) -> Self {
+        self.sabotage = Some(change);
+        self
+    }
+
+    fn spec(self, network: Arc<dyn Network>) -> Result<(Spec, Device), Error> {
+        let missing = |what: &str, call: &str| Error::setting(format!("no {what}: add {call}"));
+        if self.inputs.is_empty() {
+            return Err(missing(
+                "inputs",
+                "`Compile::for_data(&data)` or `.input(…)`",
+            ));
+        }
+        let Some(target) = self.target else {
+            return Err(missing(
+                "target",
+                "`Compile::for_data(&data)` or `.target(…)`",
+            ));
+        };
+        let Some(loss) = self.loss else {
+            return Err(missing("loss", "`.loss(CrossEntropy::new())`"));
+        };
+        let Some(optimizer) = self.optimizer else {
+            return Err(missing("optimizer", "`.optimizer(Adam::new(1e-3))`"));
+        };
+        let batch = self.batch.unwrap_or(32);
+        if batch == 0 {
+            return Err(Error::setting("the batch must be at least 1, found 0"));
+        }
+        if let Some(norm) = self.clip_norm.filter(|norm| !(*norm > 0.0)) {
+            let message = format!("the norm to clip at must be above 0, found {norm}");
+            return Err(Error::setting(message));
+        }
+        if self.resident && self.samples == 0 {
+            return Err(Error::setting(
+                "a resident data set needs `Compile::for_data`",
+            ));
+        }
+        let device = match self.device {
+            Some(device) => device,
+            None => Device::best()?,
+        };
+        let spec = Spec {
+            network,
+            inputs: self.inputs,
+            target,
+            classes: self.classes,
+            loss,
+            metrics: self.metrics,
+            optimizer,
+            batch,
+            seed: self.seed,
+            clip_norm: self.clip_norm,
+            resident: self.resident.then_some(self.samples),
+            sabotage: self.sabotage,
+        };
+        Ok((spec, device))
+    }
+}
+
+/// Turns networks into models.
+pub trait IntoModel: Network + Sized + 'static {
+    /// Traces the network, plans a training step, prepares the device and makes the initial
+    /// parameters.
+    ///
+    /// # Errors
+    /// If a setting is missing, a layer does not fit its input (the error names the layer and
+    /// its line), labels do not fit the output, or the device cannot hold or run the model.
+    fn compile(self, settings: Compile) -> Result<Model, Error> {
+        let (spec, device) = settings.spec(Arc::new(self))?;
+        Model::new(spec, device)
+    }
+}
+
+impl<N: Network + 'static> IntoModel for N {}

@@ -1,0 +1,318 @@
+//! Runs plans: uploads, step rows, reports, and the parameters in memory.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use gradus_data::Dataset;
+use gradus_graph::Array;
+use gradus_graph::backend::{ProgramId, Report, Runtime, StepRow, Ticket};
+use gradus_graph::plan::{Plan, Role};
+
+use crate::Error;
+
+/// Submits that may be under way at once; a further one waits for the oldest.
+const IN_FLIGHT: usize = 3;
+
+/// A device's memory with the plans that run over it.
+pub(crate) struct Engine {
+    runtime: Box<dyn Runtime>,
+    programs: Vec<Program>,
+    pending: VecDeque<Pending>,
+    done: VecDeque<Done>,
+}
+
+/// A compiled plan.
+struct Program {
+    id: ProgramId,
+    plan: Arc<Plan>,
+    /// The content of the next upload, reused.
+    upload: Vec<u32>,
+    /// Where each input lies in it.
+    inputs: Vec<(String, Range<usize>)>,
+    /// For each read-back its elements in a ring row, and its factor.
+    readbacks: Vec<(Range<usize>, f64)>,
+}
+
+/// The number of a program of an [`Engine`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Handle(usize);
+
+struct Pending {
+    ticket: Ticket,
+    program: Handle,
+    first_step: u64,
+    samples: usize,
+}
+
+/// What one step reported: the loss, then the metrics.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Done {
+    pub(crate) step: u64,
+    pub(crate) samples: usize,
+    pub(crate) values: Vec<f64>,
+}
+
+impl Engine {
+    pub(crate) fn new(runtime: Box<dyn Runtime>) -> Self {
+        Self {
+            runtime,
+            programs: Vec::new(),
+            pending: VecDeque::new(),
+            done: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn compile(&mut self, plan: Arc<Plan>) -> Result<Handle, Error> {
+        let id = self.runtime.compile(Arc::clone(&plan))?;
+        self.programs.push(Program::new(id, plan));
+        Ok(Handle(self.programs.len() - 1))
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        self.runtime.describe()
+    }
+
+    /// The runtime's number of a program, and what would be uploaded.
+    pub(crate) fn parts(&mut self, handle: Handle) -> Result<Parts<'_>, Error> {
+        let program = self.programs.get(handle.0).ok_or_else(unknown)?;
+        Ok(Parts {
+            runtime: &mut *self.runtime,
+            id: program.id,
+            plan: &program.plan,
+            upload: &program.upload,
+        })
+    }
+
+    /// Puts these samples of a data set into the next upload.
+    pub(crate) fn gather(
+        &mut self,
+        handle: Handle,
+        data: &Dataset,
+        indices: &[u32],
+    ) -> Result<(), Error> {
+        let program = self.programs.get_mut(handle.0).ok_or_else(unknown)?;
+        for (name, range) in &program.inputs {
+            let words = program.upload.get_mut(range.clone()).unwrap_or_default();
+            data.gather_into(name, indices, words)?;
+        }
+        Ok(())
+    }
+
+    /// Puts arrays of `samples` samples into the next upload, as words by name. Samples that the
+    /// plan has beyond them are filled with the last one.
+    pub(crate) fn feed<'a>(
+        &mut self,
+        handle: Handle,
+        arrays: impl Iterator<Item = (&'a str, &'a [u32])>,
+        samples: usize,
+    ) -> Result<(), Error> {
+        let program = self.programs.get_mut(handle.0).ok_or_else(unknown)?;
+        for (name, source) in arrays {
+            let mut inputs = program.inputs.iter();
+            let range = inputs.find_map(|(other, range)| (other == name).then(|| range.clone()));
+            let words = range.and_then(|range| program.upload.get_mut(range));
+            fill(words.unwrap_or_default(), source, samples);
+        }
+        Ok(())
+    }
+
+    /// Runs steps over the upload, or over the resident data set. The runtime says
+    /// where in the ring they report.
+    pub(crate) fn submit(
+        &mut self,
+        handle: Handle,
+        rows: &[StepRow],
+        first_step: u64,
+        samples: usize,
+    ) -> Result<(), Error> {
+        while self.pending.len() >= IN_FLIGHT && self.finish_one()? {}
+        let program = self.programs.get(handle.0).ok_or_else(unknown)?;
+        let ticket = self.runtime.submit(program.id, rows, &program.upload)?;
+        self.pending.push_back(Pending {
+            ticket,
+            program: handle,
+            first_step,
+            samples,
+        });
+        Ok(())
+    }
+
+    /// Waits until nothing is under way.
+    pub(crate) fn drain(&mut self) -> Result<(), Error> {
+        while self.finish_one()? {}
+        Ok(())
+    }
+
+    /// The reports that came in, oldest first.
+    pub(crate) fn take_done(&mut self) -> impl Iterator<Item = Done> + '_ {
+        self.done.drain(..)
+    }
+
+    /// Waits for the oldest submit and keeps its reports; false if nothing is under way.
+    pub(crate) fn finish_one(&mut self) -> Result<bool, Error> {
+        let Some(pending) = self.pending.pop_front() else {
+            return Ok(false);
+        };
+        let report = self.runtime.wait(pending.ticket)?;
+        let program = self.programs.get(pending.program.0).ok_or_else(unknown)?;
+        check_indices(&program.plan, &report, pending.first_step)?;
+        for (step, row) in (pending.first_step..).zip(&report.rows) {
+            self.done.push_back(Done {
+                step,
+                samples: pending.samples,
+                values: program.values(row),
+            });
+        }
+        Ok(true)
+    }
+
+    /// Waits for what is under way, whatever comes of it, and forgets its reports.
+    pub(crate) fn discard(&mut self) {
+        // One error has been returned already.
+        while !matches!(self.finish_one(), Ok(false)) {}
+        self.done.clear();
+    }
+
+    /// The names of a plan's outputs.
+    pub(crate) fn outputs(&self, handle: Handle) -> Vec<String> {
+        let program = self.programs.get(handle.0);
+        program.map_or_else(Vec::new, |p| {
+            p.plan.outputs.iter().map(|(n, _)| n.clone()).collect()
+        })
+    }
+
+    /// An output of the plan that ran last.
+    pub(crate) fn output(&mut self, handle: Handle, name: &str) -> Result<Array, Error> {
+        let program = self.programs.get(handle.0).ok_or_else(unknown)?;
+        let mut outputs = program.plan.outputs.iter();
+        let found = outputs.find_map(|(other, value)| (other == name).then_some(*value));
+        let value = found.and_then(|v| program.plan.values.get(v.index()));
+        let Some(value) = value else {
+            return Err(Error::Missing {
+                name: name.to_owned(),
+                found: program
+                    .plan
+                    .outputs
+                    .iter()
+                    .map(|(n, _)| n.clone())
+                    .collect(),
+            });
+        };
+        let role = program
+            .plan
+            .buffers
+            .get(value.buffer.index())
+            .map(|b| &b.role);
+        let count = value.meta.shape.numel() as u64;
+        let role = role.unwrap_or(&Role::Outputs);
+        let words = self
+            .runtime
+            .read(program.id, role, value.offset / 4, count)?;
+        let array = Array::from_words(value.meta.shape, value.meta.dtype, &words)?;
+        Ok(array)
+    }
+
+    /// Reads a range of a persistent buffer. Waits for what is under way.
+    pub(crate) fn read(&mut self, role: &Role, first: u64, count: u64) -> Result<Vec<u32>, Error> {
+        self.drain()?;
+        let program = self.programs.first().ok_or_else(unknown)?;
+        Ok(self.runtime.read(program.id, role, first, count)?)
+    }
+
+    /// Writes a range of a persistent buffer.
+    pub(crate) fn write(&mut self, role: &Role, first: u64, words: &[u32]) -> Result<(), Error> {
+        Ok(self.runtime.write(role, first, words)?)
+    }
+}
+
+/// What `verify` needs to run a step kernel by kernel.
+pub(crate) struct Parts<'a> {
+    pub(crate) runtime: &'a mut dyn Runtime,
+    pub(crate) id: ProgramId,
+    pub(crate) plan: &'a Arc<Plan>,
+    pub(crate) upload: &'a [u32],
+}
+
+impl Program {
+    fn new(id: ProgramId, plan: Arc<Plan>) -> Self {
+        let of = |value: gradus_graph::plan::ValueId| {
+            let value = plan.values.get(value.index());
+            value.map_or(0..0, |v| {
+                let first = usize::try_from(v.offset / 4).unwrap_or(usize::MAX);
+                first..first.saturating_add(v.meta.shape.numel())
+            })
+        };
+        let upload = plan.buffers.iter().find(|b| b.role == Role::Upload);
+        let words = upload.map_or(0, |b| usize::try_from(b.bytes / 4).unwrap_or(0));
+        let inputs = plan.inputs.iter().filter(|i| i.resident.is_none());
+        let inputs = inputs.map(|i| (i.info.name.clone(), of(i.value))).collect();
+        let readbacks = plan
+            .readbacks
+            .iter()
+            .map(|r| (of(r.value), r.scale))
+            .collect();
+        Self {
+            id,
+            upload: vec![0; words],
+            inputs,
+            readbacks,
+            plan,
+        }
+    }
+
+    /// The read-backs of one step.
+    fn values(&self, row: &[f32]) -> Vec<f64> {
+        let sum = |range: &Range<usize>| -> f64 {
+            let elements = row.get(range.clone()).unwrap_or_default();
+            elements.iter().map(|&x| f64::from(x)).sum()
+        };
+        let readbacks = self.readbacks.iter();
+        readbacks.map(|(range, scale)| sum(range) * scale).collect()
+    }
+}
+
+/// An index that a kernel refused is an error of the step.
+pub(crate) fn check_indices(plan: &Plan, report: &Report, first_step: u64) -> Result<(), Error> {
+    let mut bad = plan
+        .sites
+        .iter()
+        .zip(&report.errors)
+        .filter(|(_, bits)| **bits != 0);
+    let Some((site, &bits)) = bad.next() else {
+        return Ok(());
+    };
+    let last = first_step + (report.rows.len() as u64).saturating_sub(1);
+    let steps = if last == first_step {
+        format!("step {first_step}")
+    } else {
+        format!("steps {first_step} to {last}")
+    };
+    Err(Error::Index {
+        layer: site.layer.clone(),
+        steps,
+        // A negative index has its highest bit set; no index is as large as 2³¹.
+        value: i64::from(bits.cast_signed()),
+        bound: site.bound,
+    })
+}
+
+/// Copies the words, and repeats their last sample until `words` is full.
+fn fill(words: &mut [u32], source: &[u32], samples: usize) {
+    let width = source.len() / samples.max(1);
+    let (Some(last), Some((head, rest))) = (
+        source.get(source.len().saturating_sub(width)..),
+        words.split_at_mut_checked(source.len()),
+    ) else {
+        return;
+    };
+    head.copy_from_slice(source);
+    for (word, repeated) in rest.iter_mut().zip(last.iter().cycle()) {
+        *word = *repeated;
+    }
+}
+
+/// Handles come from `compile` of the same engine, so this does not happen.
+fn unknown() -> Error {
+    Error::setting("a plan of another model")
+}

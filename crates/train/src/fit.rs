@@ -1,0 +1,213 @@
+//! Training over a data set.
+
+use std::time::Instant;
+
+use gradus_data::{Dataset, Order};
+use gradus_graph::plan::Role;
+
+use crate::environment;
+use crate::progress::Progress;
+use crate::scores::Totals;
+use crate::spec::Purpose;
+use crate::{Epoch, Error, History, Model, Scores};
+
+/// Steps in one submit when nothing but step rows is uploaded.
+const RESIDENT_STEPS: usize = 8;
+
+/// How to train: for how long, and what to hold back.
+///
+/// ```
+/// use gradus_train::Fit;
+///
+/// let fit = Fit::epochs(20).validation_split(0.1);
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "settings do nothing until they are given to `fit`"]
+pub struct Fit {
+    epochs: usize,
+    validation: Validation,
+    shuffle: bool,
+    progress: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Validation {
+    None,
+    Split(f64),
+    Data(Dataset),
+}
+
+impl Fit {
+    /// This many passes over the data. The environment variable `GRADUS_EXAMPLE_EPOCHS` lowers
+    /// the number, so that examples can be tried for a few steps.
+    pub const fn epochs(epochs: usize) -> Self {
+        Self {
+            epochs,
+            validation: Validation::None,
+            shuffle: true,
+            progress: true,
+        }
+    }
+
+    /// Holds back a random share of the samples, in (0, 1), and scores it after every epoch. The
+    /// seed of the model decides which.
+    pub fn validation_split(mut self, fraction: f64) -> Self {
+        self.validation = Validation::Split(fraction);
+        self
+    }
+
+    /// Scores these samples after every epoch.
+    pub fn validation(mut self, data: &Dataset) -> Self {
+        self.validation = Validation::Data(data.clone());
+        self
+    }
+
+    /// Visits the samples in the order in which they lie.
+    pub const fn in_order(mut self) -> Self {
+        self.shuffle = false;
+        self
+    }
+
+    /// Shows no progress bar, on a terminal either.
+    pub const fn quiet(mut self) -> Self {
+        self.progress = false;
+        self
+    }
+}
+
+impl Model {
+    /// Trains for some epochs: every sample once an epoch, in a new order each. A last, shorter
+    /// batch is a step of its own size.
+    ///
+    /// # Errors
+    /// If the data is not what the model was compiled for, the device fails, or an index in the
+    /// data is out of range. The model then stands after the last step that was submitted.
+    pub fn fit(&mut self, data: &Dataset, fit: Fit) -> Result<History, Error> {
+        self.check_data(data)?;
+        let epochs = environment::example_epochs()?.map_or(fit.epochs, |most| most.min(fit.epochs));
+        let (train, validation) = match fit.validation {
+            Validation::None => (data.clone(), None),
+            Validation::Data(validation) => {
+                self.check_data(&validation)?;
+                (data.clone(), Some(validation))
+            }
+            Validation::Split(fraction) => {
+                let split = data.split(fraction, self.spec.seed)?;
+                (split.train, Some(split.test))
+            }
+        };
+        self.settle()?;
+        let resident = self.upload_resident(&train)?;
+        let bar = Progress::new(epochs, train.len(), fit.progress);
+        let mut run = Run {
+            order: train.sequential(),
+            data: &train,
+            resident,
+            bar: &bar,
+        };
+        let mut history = History::default();
+        for number in 0..epochs {
+            bar.epoch(number);
+            if fit.shuffle {
+                run.order.reshuffle(self.spec.seed, self.epoch);
+            }
+            let start = Instant::now();
+            let outcome = self.run_epoch(&run);
+            let train = self.clean(outcome)?;
+            let seconds = start.elapsed().as_secs_f64();
+            let validation = validation.as_ref().map(|v| self.evaluate(v)).transpose()?;
+            let epoch = Epoch {
+                number: self.epoch,
+                train,
+                validation,
+                seconds,
+            };
+            self.epoch = self.epoch.saturating_add(1);
+            bar.line(|| epoch.to_string());
+            history.epochs.push(epoch);
+        }
+        bar.finish();
+        Ok(history)
+    }
+
+    /// Copies the data set to the device, if the model was compiled for that and it fits.
+    fn upload_resident(&mut self, data: &Dataset) -> Result<bool, Error> {
+        let Some(room) = self.spec.resident else {
+            return Ok(false);
+        };
+        if data.len() > room {
+            log::warn!(
+                "{} samples do not fit the {room} the model was compiled for: each batch is \
+                 uploaded instead",
+                data.len()
+            );
+            return Ok(false);
+        }
+        let order = data.sequential();
+        let mut words = Vec::new();
+        for (i, field) in self.spec.fields(Purpose::Train).enumerate() {
+            words.clear();
+            words.resize(data.len() * field.words(), 0);
+            data.gather_into(&field.name, order.indices(), &mut words)?;
+            self.engine.write(&Role::Resident(i), 0, &words)?;
+        }
+        Ok(true)
+    }
+
+    fn run_epoch(&mut self, run: &Run<'_>) -> Result<Scores, Error> {
+        let mut totals = Totals::default();
+        if run.resident {
+            self.run_resident(run, &mut totals)?;
+        } else {
+            for indices in run.order.batches(self.spec.batch)? {
+                let program = self.program((Purpose::Train, indices.len(), false))?;
+                self.engine.gather(program, run.data, indices)?;
+                self.train(program, &[0], indices.len())?;
+                self.report(run, &mut totals);
+            }
+        }
+        self.engine.drain()?;
+        self.report(run, &mut totals);
+        Ok(self.spec.scores(&totals.means(), totals.samples()))
+    }
+
+    /// Steps over the data set on the device, several in one submit.
+    fn run_resident(&mut self, run: &Run<'_>, totals: &mut Totals) -> Result<(), Error> {
+        self.engine.write(&Role::Order, 0, run.order.indices())?;
+        let batch = self.spec.batch;
+        let mut first = 0;
+        while first < run.data.len() {
+            let samples = batch.min(run.data.len() - first);
+            let program = self.program((Purpose::Train, samples, true))?;
+            let full = ((run.data.len() - first) / samples).max(1);
+            let count = full.min(RESIDENT_STEPS);
+            // The data set has fewer than 2³² samples.
+            let firsts = (0..count).map(|i| u32::try_from(first + i * samples).unwrap_or(u32::MAX));
+            let firsts: Vec<u32> = firsts.collect();
+            self.train(program, &firsts, samples)?;
+            self.report(run, totals);
+            first += count * samples;
+        }
+        Ok(())
+    }
+
+    /// Takes in what steps reported.
+    fn report(&mut self, run: &Run<'_>, totals: &mut Totals) {
+        let mut samples = 0;
+        for done in self.engine.take_done() {
+            totals.add(&done.values, done.samples);
+            samples += done.samples;
+        }
+        let spec = &self.spec;
+        run.bar
+            .advance(samples, || spec.scores(&totals.means(), totals.samples()));
+    }
+}
+
+/// One call of `fit`.
+struct Run<'a> {
+    data: &'a Dataset,
+    order: Order,
+    resident: bool,
+    bar: &'a Progress,
+}
