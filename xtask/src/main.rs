@@ -4,6 +4,11 @@
     reason = "a command-line tool answers on its standard output"
 )]
 
+mod args;
+mod bill;
+mod dump;
+mod plan;
+
 use anyhow::{Result, bail};
 
 /// One task: its name, its line of help, and what it does with the remaining arguments.
@@ -14,11 +19,23 @@ struct Task {
 }
 
 /// Every task. A new one is a file, a `mod` line and a row here.
-const TASKS: &[Task] = &[Task {
-    name: "help",
-    help: "lists the tasks",
-    run: help,
-}];
+const TASKS: &[Task] = &[
+    Task {
+        name: "help",
+        help: "lists the tasks",
+        run: help,
+    },
+    Task {
+        name: "plan",
+        help: "prints the plan of a model for a device that need not be here",
+        run: plan::run,
+    },
+    Task {
+        name: "bill",
+        help: "recomputes the bill of a printed plan and compares",
+        run: bill::run,
+    },
+];
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -89,10 +89,10 @@ fn simplify<'g>(
                 );
             }
         }
-        (Op::Slice(s), [n]) => {
-            if s.start.iter().all(|&i| i == 0) && n.meta.shape == node.meta.shape {
-                return x[0];
-            }
+        (Op::Slice(s), [n])
+            if s.start.iter().all(|&i| i == 0) && n.meta.shape == node.meta.shape =>
+        {
+            return x[0];
         }
         (Op::Concat(_), [_]) => return x[0],
         (Op::Reduce(r), [n]) => {

@@ -1,8 +1,11 @@
 //! Plans for people: `{}` prints at most 15 lines, `{:#}` everything.
+//!
+//! The long form is also for programs: its bill can be recomputed from its other lines
+//! (`cargo xtask bill`). Names are single words there.
 
 use std::fmt;
 
-use super::{Kernel, KernelKind, Plan, Role};
+use super::{Bill, Kernel, KernelKind, Matrix, Operand, Plan, Role};
 
 /// Kernels that the short form lists.
 const SHORT: usize = 8;
@@ -54,62 +57,40 @@ impl fmt::Display for Plan {
 
 impl Plan {
     fn line(&self, f: &mut fmt::Formatter<'_>, line: usize, kernel: &Kernel) -> fmt::Result {
-        let size = match &kernel.kind {
-            KernelKind::Program(p) if p.is_pointwise() => format!("pointwise {:?}", p.axes),
-            KernelKind::Program(p) => {
-                format!("rows {:?} over {:?}", &p.axes[..p.kept], &p.axes[p.kept..])
-            }
-            KernelKind::MatMul(m) => {
-                let t = |x: &super::Matrix| if x.transposed { "T" } else { "N" };
-                let batch = if m.batch == 1 {
-                    String::new()
-                } else {
-                    format!("{} × ", m.batch)
-                };
-                format!(
-                    "matmul {batch}{}×{}×{} {}{}",
-                    m.m,
-                    m.n,
-                    m.k,
-                    t(&m.a),
-                    t(&m.b)
-                )
-            }
-            KernelKind::ScatterAdd(s) => format!("scatter {} → {}×{}", s.count, s.rows, s.width),
-            KernelKind::Take(t) => format!("take {} of {}", t.count, t.samples),
-        };
-        writeln!(f, "  {line:>3} {:<40} {size}", kernel.label)?;
+        let size = size(&kernel.kind);
         if !f.alternate() {
-            return Ok(());
+            return writeln!(f, "  {line:>3} {:<40} {size}", kernel.label);
         }
-        for operand in &kernel.operands {
-            let arrow = match (operand.reads, operand.writes) {
-                (Some(_), Some(_)) => "<>",
-                (Some(_), None) => "<-",
-                _ => "->",
-            };
-            let Some(value) = operand
-                .reads
-                .or(operand.writes)
-                .and_then(|v| self.values.get(v.index()))
-            else {
-                continue;
-            };
-            let role = self
-                .buffers
-                .get(value.buffer.index())
-                .map(|b| b.role.to_string());
-            writeln!(
-                f,
-                "        {arrow} {} {}{} @ {}+{}",
-                value.name,
-                value.meta.dtype,
-                value.meta.shape,
-                role.unwrap_or_default(),
-                value.offset
-            )?;
+        let (label, flops) = (token(&kernel.label), kernel.flops);
+        writeln!(f, "  {line:>3} {label:<40} {size} · {flops} FLOP")?;
+        for (i, operand) in kernel.operands.iter().enumerate() {
+            self.operand(f, part(&kernel.kind, i), operand)?;
         }
         Ok(())
+    }
+
+    /// One operand: its part in the kernel, direction, numbers and name of the value, shape, place.
+    fn operand(&self, f: &mut fmt::Formatter<'_>, part: &str, operand: &Operand) -> fmt::Result {
+        let (arrow, id, numbers) = match (operand.reads, operand.writes) {
+            (Some(r), Some(w)) if r != w => ("<>", r, format!("%{}→%{}", r.0, w.0)),
+            (Some(r), Some(_)) => ("<>", r, format!("%{}", r.0)),
+            (Some(r), None) => ("<-", r, format!("%{}", r.0)),
+            (None, Some(w)) => ("->", w, format!("%{}", w.0)),
+            (None, None) => return Ok(()),
+        };
+        let Some(value) = self.values.get(id.index()) else {
+            return Ok(());
+        };
+        let buffer = self.buffers.get(value.buffer.index());
+        writeln!(
+            f,
+            "        {part:<5} {arrow} {numbers} {} {}{} @ {}+{}",
+            token(&value.name),
+            value.meta.dtype,
+            value.meta.shape,
+            buffer.map(|b| b.role.to_string()).unwrap_or_default(),
+            value.offset
+        )
     }
 
     fn details(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -131,7 +112,82 @@ impl Plan {
         for (i, site) in self.sites.iter().enumerate() {
             writeln!(f, "  index check {i}: {} below {}", site.layer, site.bound)?;
         }
+        // Exact, so that another program can recompute them from the lines above.
+        for (name, number) in self.bill.numbers() {
+            writeln!(f, "  bill {name:<18} {number:>14}")?;
+        }
         Ok(())
+    }
+}
+
+impl Bill {
+    /// Every number with its name.
+    pub fn numbers(&self) -> [(&'static str, u64); 9] {
+        [
+            ("dispatches", self.dispatches as u64),
+            ("flops", self.flops),
+            ("bytes", self.bytes),
+            ("bytes_bound", self.bytes_bound),
+            ("transient", self.transient),
+            ("transient_bound", self.transient_bound),
+            ("transient_unshared", self.transient_unshared),
+            ("slabs", self.slabs),
+            ("other", self.other),
+        ]
+    }
+}
+
+/// How a kernel is computed, and over what.
+fn size(kind: &KernelKind) -> String {
+    match kind {
+        KernelKind::Program(p) if p.is_pointwise() => format!("pointwise {:?}", p.axes),
+        KernelKind::Program(p) => {
+            let (kept, reduced) = p.axes.split_at(p.kept.min(p.axes.len()));
+            format!("rows {kept:?} over {reduced:?}")
+        }
+        KernelKind::MatMul(m) => {
+            let t = |x: &Matrix| if x.transposed { "T" } else { "N" };
+            let batch = match m.batch {
+                1 => String::new(),
+                batch => format!("{batch} × "),
+            };
+            let (a, b) = (t(&m.a), t(&m.b));
+            format!("matmul {batch}{}×{}×{} {a}{b}", m.m, m.n, m.k)
+        }
+        KernelKind::ScatterAdd(s) => format!("scatter {} → {}×{}", s.count, s.rows, s.width),
+        KernelKind::Take(t) => format!("take {} of {}", t.count, t.samples),
+    }
+}
+
+/// What an operand is to its kernel, where the kernel's kind says so.
+fn part(kind: &KernelKind, operand: usize) -> &'static str {
+    let named: &[(usize, &'static str)] = match kind {
+        KernelKind::MatMul(m) if m.a.operand == m.b.operand => &[(m.a.operand, "a,b")],
+        KernelKind::MatMul(m) => &[
+            (m.a.operand, "a"),
+            (m.b.operand, "b"),
+            (m.row_sum.unwrap_or(usize::MAX), "sum"),
+        ],
+        KernelKind::ScatterAdd(s) => &[(s.x, "x"), (s.index, "index"), (s.out, "out")],
+        KernelKind::Take(t) => &[(t.order, "order")],
+        KernelKind::Program(_) => &[],
+    };
+    let found = named.iter().find(|(i, _)| *i == operand);
+    found.map_or("", |(_, name)| *name)
+}
+
+/// A name as one word: whoever reads the lines splits them at spaces.
+fn token(name: &str) -> String {
+    let word = |c: char| {
+        if c.is_whitespace() || c.is_control() {
+            '_'
+        } else {
+            c
+        }
+    };
+    match name {
+        "" => "_".into(),
+        name => name.chars().map(word).collect(),
     }
 }
 

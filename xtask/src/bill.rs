@@ -1,0 +1,587 @@
+//! `cargo xtask bill`: what a step costs, recomputed from the text of its plan.
+//!
+//! A separate small program on purpose: it shares no code with the planner, so that the two can
+//! only agree if both are right.
+//!
+//! - *bytes*: every kernel reads and writes each of its operands once; taking a batch reads its
+//!   rows and their numbers.
+//! - *bytes bound*: products, reductions and the optimizer move their inputs and outputs once,
+//!   other pointwise work is free. Of a product that is both operands, the product, and the row
+//!   sums beside it.
+//! - *transient bound*: a value in a slot lives from the kernel that writes it to the last one
+//!   that reads it. A value written where a kernel reads another is that memory living on. The
+//!   bound is the most bytes alive during one kernel.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Read as _;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::args::Args;
+use crate::dump::{self, Dump, Kernel, Kind, Operand};
+
+pub(crate) fn run(args: &[String]) -> Result<()> {
+    let args = Args::parse(args, &["bytes", "transient", "shared"])?;
+    let [path] = args.words.as_slice() else {
+        bail!(
+            "usage: cargo xtask bill <plan.txt> [--bytes 1.15] [--transient 1.15] [--shared 1.5]; \
+             `-` reads the standard input"
+        );
+    };
+    let text = if path == "-" {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        std::fs::read_to_string(path)
+    };
+    let limits = Limits {
+        bytes: args.get("bytes")?,
+        transient: args.get("transient")?,
+        shared: args.get("shared")?,
+    };
+    let report = check(&text.with_context(|| format!("reading {path}"))?, &limits)?;
+    println!("{}", report.table);
+    ensure!(report.faults.is_empty(), "{}", report.faults.join("\n"));
+    Ok(())
+}
+
+/// Ratios that a plan has to keep.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Limits {
+    /// The most that bytes may be in units of their bound.
+    pub(crate) bytes: Option<f64>,
+    /// The same for transient bytes.
+    pub(crate) transient: Option<f64>,
+    /// The least that sharing must save: transient bytes without it, in units of those with it.
+    pub(crate) shared: Option<f64>,
+}
+
+/// The bill beside the printed one, and what is wrong.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) table: String,
+    pub(crate) faults: Vec<String>,
+}
+
+/// Recomputes the bill of a plan's text.
+pub(crate) fn check(text: &str, limits: &Limits) -> Result<Report> {
+    let dump = dump::parse(text)?;
+    let mut faults = Vec::new();
+    let numbers = bill(&dump, &mut faults)?;
+    let mut table = format!("{:<20} {:>16} {:>16}\n", "", "printed", "recomputed");
+    for (name, value) in &numbers {
+        let printed = dump.printed.get(*name);
+        let text = printed.map_or("-".into(), u64::to_string);
+        writeln!(table, "{name:<20} {text:>16} {value:>16}")?;
+        if printed != Some(value) {
+            faults.push(format!("{name}: the plan says {text}, but it is {value}"));
+        }
+    }
+    if let Some(name) = dump
+        .printed
+        .keys()
+        .find(|name| !numbers.contains_key(name.as_str()))
+    {
+        faults.push(format!("{name}: no number of the bill"));
+    }
+    let of = |name: &str| numbers.get(name).copied().unwrap_or(0);
+    let most = |ratio: f64, limit: f64| ratio <= limit;
+    let least = |ratio: f64, limit: f64| ratio >= limit;
+    type Keeps = fn(f64, f64) -> bool;
+    let ratios: [(&str, &str, Option<f64>, Keeps); 3] = [
+        ("bytes", "bytes_bound", limits.bytes, most),
+        ("transient", "transient_bound", limits.transient, most),
+        ("transient_unshared", "transient", limits.shared, least),
+    ];
+    for (above, below, limit, keeps) in ratios {
+        let ratio = match (of(above), of(below)) {
+            (0, 0) => 1.0,
+            (above, below) => above as f64 / below as f64,
+        };
+        let name = format!("{above} / {below}");
+        let limit_text = limit.map_or(String::new(), |limit| format!("   limit {limit}"));
+        writeln!(table, "{name:<37} {ratio:>16.3}{limit_text}")?;
+        if limit.is_some_and(|limit| !keeps(ratio, limit)) {
+            faults.push(format!("{name} is {ratio:.3}, outside its{limit_text}"));
+        }
+    }
+    Ok(Report { table, faults })
+}
+
+/// All numbers of the bill. What contradicts itself within the plan goes into `faults`.
+fn bill(dump: &Dump, faults: &mut Vec<String>) -> Result<BTreeMap<&'static str, u64>> {
+    let (mut flops, mut bytes, mut bytes_bound) = (
+        Sum::new("flops"),
+        Sum::new("bytes"),
+        Sum::new("bytes_bound"),
+    );
+    for kernel in &dump.kernels {
+        flops.add(kernel.flops)?;
+        bytes.add(moved(kernel)?)?;
+        bytes_bound.add(must_move(kernel, faults)?)?;
+    }
+    let [mut slots, mut slabs, mut other] = ["transient", "slabs", "other"].map(Sum::new);
+    for (role, &bytes) in &dump.buffers {
+        let slab = ["params[", "grads[", "state"]
+            .iter()
+            .any(|start| role.starts_with(start));
+        let sum = match (is_slot(role), slab) {
+            (true, _) => &mut slots,
+            (_, true) => &mut slabs,
+            (false, false) => &mut other,
+        };
+        sum.add(bytes)?;
+    }
+    let (alive, unshared) = transient(dump, faults)?;
+    Ok(BTreeMap::from([
+        ("dispatches", dump.kernels.len() as u64),
+        ("flops", flops.total),
+        ("bytes", bytes.total),
+        ("bytes_bound", bytes_bound.total),
+        ("transient", slots.total),
+        ("transient_bound", alive),
+        ("transient_unshared", unshared),
+        ("slabs", slabs.total),
+        ("other", other.total),
+    ]))
+}
+
+/// Bytes that a kernel reads and writes.
+fn moved(kernel: &Kernel) -> Result<u64> {
+    let mut sum = Sum::new("bytes of a kernel");
+    for operand in &kernel.operands {
+        match kernel.kind {
+            // The rows taken, once read and once written.
+            Kind::Take { .. } if operand.writes.is_none() => {}
+            Kind::Take { .. } => {
+                sum.add(operand.bytes)?;
+                sum.add(operand.bytes)?;
+            }
+            _ => {
+                sum.add(if operand.reads.is_some() {
+                    operand.bytes
+                } else {
+                    0
+                })?;
+                sum.add(if operand.writes.is_some() {
+                    operand.bytes
+                } else {
+                    0
+                })?;
+            }
+        }
+    }
+    if let Kind::Take { count } = kernel.kind {
+        sum.add(product(&[count, 4])?)?;
+    }
+    Ok(sum.total)
+}
+
+/// Bytes that a kernel has to move whatever is fused with it.
+fn must_move(kernel: &Kernel, faults: &mut Vec<String>) -> Result<u64> {
+    let updates = |o: &Operand| o.writes.is_some() && o.buffer.starts_with("params[");
+    match kernel.kind {
+        Kind::Pointwise if !kernel.operands.iter().any(updates) => Ok(0),
+        Kind::MatMul { batch, m, n, k } => {
+            if kernel.flops < product(&[2, batch, m, n, k])? {
+                faults.push(format!(
+                    "{}: fewer operations than its product has",
+                    kernel.label
+                ));
+            }
+            let mut sum = Sum::new("bytes of a product");
+            let (mut a, mut b) = (false, false);
+            for operand in &kernel.operands {
+                let parts: Vec<&str> = operand.part.split(',').collect();
+                for part in &parts {
+                    if matches!(*part, "a" | "b" | "sum") {
+                        sum.add(operand.bytes)?;
+                    }
+                }
+                a |= parts.contains(&"a");
+                b |= parts.contains(&"b");
+            }
+            if !(a && b) {
+                faults.push(format!(
+                    "{}: a product with an operand missing",
+                    kernel.label
+                ));
+            }
+            sum.add(product(&[batch, m, n, 4])?)?;
+            Ok(sum.total)
+        }
+        _ => moved(kernel),
+    }
+}
+
+/// The most transient bytes alive at once, and all of them without sharing.
+fn transient(dump: &Dump, faults: &mut Vec<String>) -> Result<(u64, u64)> {
+    let mut slots: BTreeMap<&str, Slot> = BTreeMap::new();
+    let mut unshared = Sum::new("transient_unshared");
+    for (i, kernel) in dump.kernels.iter().enumerate() {
+        let here = || kernel.operands.iter().filter(|o| is_slot(&o.buffer));
+        for operand in here() {
+            let Some(id) = operand.reads else { continue };
+            let slot = slots.entry(&operand.buffer).or_default();
+            match slot.lives.last_mut() {
+                Some(life) if slot.holds == Some(id) => life.last = i,
+                _ => faults.push(format!(
+                    "{}: %{id} is not in {}",
+                    kernel.label, operand.buffer
+                )),
+            }
+        }
+        for operand in here() {
+            let Some(id) = operand.writes else { continue };
+            let bytes = operand
+                .bytes
+                .checked_next_multiple_of(16)
+                .context("too many bytes")?;
+            if dump
+                .buffers
+                .get(&operand.buffer)
+                .is_none_or(|&size| size < bytes)
+            {
+                faults.push(format!(
+                    "{}: %{id} is larger than {}",
+                    kernel.label, operand.buffer
+                ));
+            }
+            unshared.add(bytes)?;
+            let slot = slots.entry(&operand.buffer).or_default();
+            slot.holds = Some(id);
+            match slot.lives.last_mut() {
+                // This kernel reads what was here before: its memory lives on.
+                Some(life) if life.last == i => life.bytes = life.bytes.max(bytes),
+                _ => slot.lives.push(Life {
+                    bytes,
+                    first: i,
+                    last: i,
+                }),
+            }
+        }
+    }
+    let lives = slots.values().flat_map(|slot| &slot.lives);
+    Ok((most_alive(lives, dump.kernels.len())?, unshared.total))
+}
+
+/// A buffer that values share over time.
+#[derive(Debug, Default)]
+struct Slot {
+    /// The value last written.
+    holds: Option<u64>,
+    lives: Vec<Life>,
+}
+
+/// Memory in a slot that one value, or several in place of one another, occupy.
+#[derive(Debug)]
+struct Life {
+    bytes: u64,
+    /// The kernel that first writes it.
+    first: usize,
+    /// The last kernel that reads or writes it.
+    last: usize,
+}
+
+/// The most bytes alive during one kernel.
+fn most_alive<'a>(lives: impl Iterator<Item = &'a Life>, kernels: usize) -> Result<u64> {
+    // Bytes that begin to live at each kernel, and those that ended before it.
+    let mut begin = vec![0_u128; kernels + 1];
+    let mut ended = begin.clone();
+    for life in lives {
+        begin[life.first] += u128::from(life.bytes);
+        ended[life.last + 1] += u128::from(life.bytes);
+    }
+    let (mut alive, mut most) = (0, 0);
+    for (begin, ended) in begin.iter().zip(&ended) {
+        alive = alive + begin - ended;
+        most = most.max(alive);
+    }
+    Ok(u64::try_from(most)?)
+}
+
+fn is_slot(buffer: &str) -> bool {
+    buffer.starts_with("slot[")
+}
+
+/// A sum that may not overflow.
+struct Sum {
+    what: &'static str,
+    total: u64,
+}
+
+impl Sum {
+    const fn new(what: &'static str) -> Self {
+        Self { what, total: 0 }
+    }
+
+    fn add(&mut self, n: u64) -> Result<()> {
+        let total = self.total.checked_add(n);
+        self.total = total.with_context(|| format!("{} is beyond 2⁶⁴", self.what))?;
+        Ok(())
+    }
+}
+
+fn product(factors: &[u64]) -> Result<u64> {
+    let product = factors
+        .iter()
+        .try_fold(1_u64, |product, &n| product.checked_mul(n));
+    product.context("a product is beyond 2⁶⁴")
+}
+
+#[cfg(test)]
+mod tests {
+    use gradus_graph::Target;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::plan::{Mlp, mlp, targets};
+
+    fn plain(widths: &[usize], batch: usize, target: Target) -> Mlp {
+        let widths = widths.to_vec();
+        Mlp {
+            widths,
+            batch,
+            target,
+            dropout: 0.0,
+            clip: None,
+            resident: None,
+        }
+    }
+
+    fn dumped(model: &Mlp) -> String {
+        format!("{:#}", mlp(model).unwrap())
+    }
+
+    /// The bill agrees and the limits are kept.
+    fn agrees(model: &Mlp, limits: Limits) {
+        let text = dumped(model);
+        let report = check(&text, &limits).unwrap();
+        let faults = report.faults.join("\n");
+        assert!(
+            faults.is_empty(),
+            "{model:?}\n{faults}\n{}\n{text}",
+            report.table
+        );
+    }
+
+    const RATIOS: Limits = Limits {
+        bytes: Some(1.15),
+        transient: Some(1.15),
+        shared: None,
+    };
+
+    #[test]
+    fn the_bills_of_mlps_agree() {
+        for target in targets() {
+            agrees(&plain(&[784, 128, 10], 64, target.clone()), RATIOS);
+            let deep = [&[512; 8][..], &[10]].concat();
+            let shared = Limits {
+                shared: Some(1.5),
+                ..RATIOS
+            };
+            agrees(&plain(&deep, 2048, target), shared);
+        }
+    }
+
+    #[test]
+    fn the_bills_of_other_steps_agree() {
+        for target in targets() {
+            for batch in [1, 64, 513] {
+                for width in [1, 7, 257] {
+                    let model = plain(&[width, width, width, 10], batch, target.clone());
+                    agrees(&model, Limits::default());
+                    agrees(
+                        &Mlp {
+                            dropout: 0.2,
+                            ..model.clone()
+                        },
+                        Limits::default(),
+                    );
+                    agrees(
+                        &Mlp {
+                            clip: Some(1.0),
+                            resident: Some(1000),
+                            ..model
+                        },
+                        Limits::default(),
+                    );
+                }
+            }
+        }
+    }
+
+    /// The text with the first line that contains `mark` changed.
+    fn changed(text: &str, mark: &str, change: impl Fn(&str) -> String) -> String {
+        let mut found = false;
+        let lines = text.lines().map(|line| {
+            let hit = !found && line.contains(mark);
+            found |= hit;
+            if hit { change(line) } else { line.into() }
+        });
+        let lines: Vec<String> = lines.collect();
+        assert!(found, "no {mark:?} in\n{text}");
+        lines.join("\n")
+    }
+
+    #[test]
+    fn a_wrong_number_is_found() {
+        let text = dumped(&plain(&[784, 128, 10], 64, Target::webgpu()));
+        let faults = |text: &str| check(text, &Limits::default()).unwrap().faults.join("\n");
+        assert_eq!(faults(&text), "");
+        for name in [
+            "bytes_bound",
+            "transient_bound",
+            "transient_unshared",
+            "slabs",
+            "flops",
+        ] {
+            let wrong = changed(&text, &format!("bill {name} "), |line| format!("{line}1"));
+            assert!(
+                faults(&wrong).starts_with(&format!("{name}: the plan says ")),
+                "{wrong}"
+            );
+        }
+        let missing = changed(&text, "bill bytes ", |_| String::new());
+        assert!(faults(&missing).starts_with("bytes: the plan says -"));
+    }
+
+    #[test]
+    fn a_plan_that_contradicts_itself_is_found() {
+        let text = dumped(&plain(&[784, 128, 10], 64, Target::webgpu()));
+        let faults = |text: &str| check(text, &Limits::default()).unwrap().faults.join("\n");
+        let small = changed(&text, "buffer slot[0]", |_| {
+            "  buffer slot[0] 16 bytes".into()
+        });
+        assert!(faults(&small).contains("is larger than slot[0]"));
+        let lost = changed(&text, "-> %", |line| line.replace("-> %", "-> %9"));
+        assert!(
+            faults(&lost).contains("is not in slot[0]"),
+            "{}",
+            faults(&lost)
+        );
+        let nothing = changed(&text, " b     <- %", |line| line.replacen(" b ", "   ", 1));
+        assert!(faults(&nothing).contains("operand missing"));
+    }
+
+    #[test]
+    fn limits_are_kept() {
+        let text = dumped(&plain(&[784, 128, 10], 64, Target::webgpu()));
+        let limits = Limits {
+            bytes: Some(0.5),
+            transient: Some(0.5),
+            shared: Some(9.0),
+        };
+        let faults = check(&text, &limits).unwrap().faults.join("\n");
+        assert!(faults.contains("bytes / bytes_bound is "), "{faults}");
+        assert!(
+            faults.contains("transient / transient_bound is "),
+            "{faults}"
+        );
+        assert!(
+            faults.contains("transient_unshared / transient is "),
+            "{faults}"
+        );
+    }
+
+    #[test]
+    fn a_line_that_is_no_plan_is_named() {
+        let error = check("plan `x`\n  nonsense", &Limits::default()).unwrap_err();
+        assert!(format!("{error:#}").starts_with("line 2: "), "{error:#}");
+        let short = format!("{}", mlp(&plain(&[8; 9], 4, Target::cpu())).unwrap());
+        let error = check(&short, &Limits::default()).unwrap_err();
+        assert!(
+            format!("{error:#}").contains("expected a kernel"),
+            "{error:#}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in ".*") {
+            let _ = check(&text, &Limits::default());
+            let _ = check(&format!("plan `x`\n{text}"), &Limits::default());
+        }
+
+        /// Words of plans in any order, sizes beyond every limit among them.
+        #[test]
+        fn any_lines_are_read_or_refused(lines in prop::collection::vec(line(), 0..12)) {
+            let _ = check(&format!("plan `x`\n{}", lines.join("\n")), &Limits::default());
+        }
+
+        /// A plan with a few characters replaced.
+        #[test]
+        fn a_damaged_plan_is_read_or_refused(
+            damage in prop::collection::vec((0_usize..4000, "[0-9×→%@·+ \\[\\]\n]"), 1..8),
+        ) {
+            let mut text: Vec<char> =
+                dumped(&plain(&[4, 3, 2], 2, Target::webgpu())).chars().collect();
+            for (at, new) in damage {
+                let at = at % text.len();
+                text.splice(at..=at, new.chars());
+            }
+            let text: String = text.into_iter().collect();
+            let _ = check(&text, &Limits::default());
+        }
+    }
+
+    fn line() -> impl Strategy<Value = String> {
+        let word = prop::sample::select(vec![
+            "0",
+            "1",
+            "2",
+            "7",
+            "18446744073709551615",
+            "9223372036854775808",
+            "4294967296",
+            "a",
+            "b",
+            "sum",
+            "<-",
+            "->",
+            "<>",
+            "%0",
+            "%1",
+            "%0→%1",
+            "name",
+            "f32[2,",
+            "f32[4294967296,",
+            "4294967296]",
+            "3]",
+            "f32[]",
+            "@",
+            "slot[0]+0",
+            "slot[1]+0",
+            "params[0]+0",
+            "pointwise",
+            "rows",
+            "matmul",
+            "1×2×3",
+            "4294967296×4294967296×4294967296",
+            "NN",
+            "take",
+            "of",
+            "scatter",
+            "·",
+            "FLOP",
+            "buffer",
+            "slot[0]",
+            "bytes",
+            "bill",
+            "…",
+        ]);
+        let kernel = prop::sample::select(vec![
+            "  0 k matmul 4294967296×4294967296×1 NN · 1 FLOP".to_string(),
+            "  0 k pointwise [4] · 18446744073709551615 FLOP".into(),
+            "  1 k pointwise [4] · 18446744073709551615 FLOP".into(),
+            "        a <- %0 x f32[2, 2] @ slot[0]+0".into(),
+            "        -> %0 x f32[4611686018427387903] @ slot[0]+0".into(),
+            "  buffer slot[0] 18446744073709551615 bytes".into(),
+            "  buffer slot[1] 18446744073709551615 bytes".into(),
+        ]);
+        let words = prop::collection::vec(word, 0..9);
+        let line = ("|  |        ", words).prop_map(|(indent, words)| indent + &words.join(" "));
+        prop_oneof![line, kernel]
+    }
+}
