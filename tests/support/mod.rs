@@ -10,3 +10,5 @@
 
 pub(crate) mod evaluator;
 pub(crate) mod golden;
+pub(crate) mod ops;
+pub(crate) mod parity;

@@ -405,9 +405,10 @@ impl<'g> Var<'g> {
             Some(a) => self
                 .apply(Op::ArgReduce(ArgReduce { op, axis: a }), &[])
                 .squeeze(&[axis], self.shape()),
-            None => self
-                .graph
-                .fail("argmax", format!("{} has no axis {axis}", self.shape())),
+            None => {
+                let message = format!("{} has no axis {axis}", self.shape());
+                self.graph.fail(ArgReduce { op, axis: 0 }.name(), message)
+            }
         }
     }
 

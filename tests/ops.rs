@@ -1,0 +1,80 @@
+//! The op table: for each row its shape, its gradient and its parity with the oracle on every
+//! executor; one bad input for each op; and every op has a row.
+
+use std::collections::BTreeSet;
+
+use gradus_graph::ops::{Binary, Unary};
+use libtest_mimic::{Arguments, Trial};
+use support::ops;
+
+mod support;
+
+fn main() {
+    let mut trials = Vec::new();
+    for row in 0..ops::rows().len() {
+        // A row is made anew in its test: closures are not shared between threads.
+        let made = move || ops::rows().swap_remove(row);
+        let row = made();
+        let name = row.name();
+        trials.push(Trial::test(format!("{name}/shape"), move || {
+            Ok(made().check_shape()?)
+        }));
+        if row.has_gradient() {
+            trials.push(Trial::test(format!("{name}/grad"), move || {
+                Ok(made().check_gradient()?)
+            }));
+        }
+    }
+    for (i, mistake) in ops::mistakes().into_iter().enumerate() {
+        trials.push(Trial::test(
+            format!("mistakes/{i}/{}", mistake.op),
+            move || Ok(mistake.check()?),
+        ));
+    }
+    trials.push(Trial::test("every op has a row", every_op_has_a_row));
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+fn every_op_has_a_row() -> Result<(), libtest_mimic::Failed> {
+    let have: BTreeSet<&str> = ops::rows().iter().map(|r| r.op).collect();
+    let others = [
+        "const",
+        "literal",
+        "iota",
+        "random",
+        "step_word",
+        "select",
+        "cast",
+        "check_index",
+        "reshape",
+        "expand",
+        "permute",
+        "slice",
+        "pad",
+        "concat",
+        "sum",
+        "max",
+        "min",
+        "argmax",
+        "argmin",
+        "matmul",
+        "gather",
+        "scatter_add",
+        "stop_gradient",
+        "softmax",
+        "log_softmax",
+        "cross_entropy",
+    ];
+    let unary = Unary::ALL.iter().map(|op| op.name());
+    let binary = Binary::ALL.iter().map(|op| op.name());
+    let missing: Vec<&str> = unary
+        .chain(binary)
+        .chain(others)
+        .filter(|op| !have.contains(op))
+        .collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("no row for {missing:?}").into())
+    }
+}
