@@ -6,9 +6,8 @@
 //!
 //! Every computing node starts as a cluster of its own; clusters that exchange values are merged
 //! while the result is still one loop nest: the same iteration space ([`Domain`]), at most one
-//! matrix product, at its beginning, and no way out of the cluster and back into it. Links are
-//! tried from the last reader backwards, so that a mask joins the gradient that uses it rather
-//! than the layer it was made from.
+//! matrix product, at its beginning, and no way out of the cluster and back into it (`merge.rs`).
+//! What crosses between clusters is stored or computed again (`store.rs`).
 //!
 //! Sources that need no memory (constants, positions, random bits) and what is made only of
 //! them belong to no cluster: they are made again in every kernel that reads them.
@@ -16,22 +15,12 @@
 use std::collections::BTreeSet;
 
 use super::domain::Domain;
-use super::view::{Source, source};
 use crate::ops::{Op, Reduction};
 use crate::passes::Ir;
-use crate::{Index, Node, NodeId, Shape, Target};
-
-/// Operations beyond which a value is stored rather than computed again.
-const CHEAP: usize = 24;
-
-/// The same for a value that is read several times.
-const CHEAP_BROADCAST: usize = 3;
+use crate::{Node, NodeId, Shape, Target};
 
 /// Elements of a vector in memory that every reader of their sum may sum for itself.
 const SHORT_TOTAL: usize = 4096;
-
-/// Terms in a row beyond which a kernel that reduces rows does not also write them.
-const LONG_ROW: usize = 1 << 17;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Cluster {
@@ -41,14 +30,14 @@ pub(crate) struct Cluster {
     pub(crate) matmul: Option<NodeId>,
     /// A sum over the rows of the product's left operand that is computed beside it.
     pub(crate) row_sum: Option<NodeId>,
-    alone: bool,
+    pub(super) alone: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Clusters<'a> {
-    ir: &'a Ir,
+    pub(super) ir: &'a Ir,
     /// Views and sources that must be in memory, and are copied there.
-    copies: BTreeSet<NodeId>,
+    pub(super) copies: BTreeSet<NodeId>,
     /// Results that must be in memory.
     pub(crate) stored: BTreeSet<NodeId>,
     /// What kernels load: memory leaves and stored values.
@@ -56,8 +45,8 @@ pub(crate) struct Clusters<'a> {
     /// The cluster of each node.
     pub(crate) of: Vec<Option<usize>>,
     pub(crate) list: Vec<Cluster>,
-    virtual_nodes: Vec<bool>,
-    roots: BTreeSet<NodeId>,
+    pub(super) virtual_nodes: Vec<bool>,
+    pub(super) roots: BTreeSet<NodeId>,
 }
 
 /// Leaves that lie in memory before the step.
@@ -89,12 +78,12 @@ impl<'a> Clusters<'a> {
         clusters
     }
 
-    fn node(&self, id: NodeId) -> &'a Node {
+    pub(super) fn node(&self, id: NodeId) -> &'a Node {
         self.ir.node(id)
     }
 
     /// True for nodes that compute: members of clusters.
-    fn computes(&self, id: NodeId) -> bool {
+    pub(super) fn computes(&self, id: NodeId) -> bool {
         let op = &self.node(id).op;
         self.copies.contains(&id)
             || !(op.is_source() || op.is_view() || self.virtual_nodes[id.index()])
@@ -226,7 +215,7 @@ impl<'a> Clusters<'a> {
     }
 
     /// The computing nodes whose values `reader` needs, with the shape of the path between.
-    fn producers(&self, reader: NodeId) -> Vec<NodeId> {
+    pub(super) fn producers(&self, reader: NodeId) -> Vec<NodeId> {
         let mut found = Vec::new();
         let mut stack = self.fused_inputs(reader);
         while let Some(id) = stack.pop() {
@@ -242,7 +231,7 @@ impl<'a> Clusters<'a> {
     }
 
     /// The inputs that a node can read from registers.
-    fn fused_inputs(&self, id: NodeId) -> Vec<NodeId> {
+    pub(super) fn fused_inputs(&self, id: NodeId) -> Vec<NodeId> {
         let node = self.node(id);
         match &node.op {
             Op::MatMul(_) | Op::ScatterAdd(_) => Vec::new(),
@@ -252,7 +241,7 @@ impl<'a> Clusters<'a> {
     }
 
     /// Everything a node reads, computed or in memory, through views.
-    fn sources(&self, id: NodeId) -> BTreeSet<NodeId> {
+    pub(super) fn sources(&self, id: NodeId) -> BTreeSet<NodeId> {
         let mut found = BTreeSet::new();
         let mut stack = self.node(id).inputs.clone();
         while let Some(id) = stack.pop() {
@@ -265,177 +254,8 @@ impl<'a> Clusters<'a> {
         found
     }
 
-    fn merge_all(&mut self, target: &Target) {
-        let members: Vec<NodeId> = self
-            .list
-            .iter()
-            .flat_map(|c| c.nodes.iter().copied())
-            .collect();
-        let mut links: Vec<(NodeId, NodeId)> = members
-            .iter()
-            .flat_map(|&reader| self.producers(reader).into_iter().map(move |p| (reader, p)))
-            .collect();
-        links.sort_unstable_by(|a, b| b.cmp(a));
-        loop {
-            let mut merged = false;
-            for &(reader, producer) in &links {
-                let (Some(c), Some(p)) = (self.of[reader.index()], self.of[producer.index()])
-                else {
-                    continue;
-                };
-                if c != p && self.try_merge(p, c, target) {
-                    merged = true;
-                }
-            }
-            if !merged {
-                return;
-            }
-        }
-    }
-
-    /// Merges cluster `p`, which makes values, into `c`, which reads them, if one kernel can
-    /// compute both.
-    fn try_merge(&mut self, p: usize, c: usize, target: &Target) -> bool {
-        let (producer, reader) = (&self.list[p], &self.list[c]);
-        if producer.alone || reader.alone || reader.matmul.is_some() && producer.matmul.is_some() {
-            return false;
-        }
-        let first = if reader.matmul.is_some() {
-            reader
-        } else {
-            producer
-        };
-        let second = if reader.matmul.is_some() {
-            producer
-        } else {
-            reader
-        };
-        let Some(domain) = first.domain.unify(&second.domain) else {
-            return false;
-        };
-        let nodes: BTreeSet<NodeId> = producer.nodes.union(&reader.nodes).copied().collect();
-        let matmul = producer.matmul.or(reader.matmul);
-        if let Some(product) = matmul
-            && (!domain.is_pointwise() || self.sources(product).iter().any(|s| nodes.contains(s)))
-        {
-            return false;
-        }
-        if !domain.is_pointwise()
-            && domain.numel() / domain.rows().max(1) > LONG_ROW
-            && nodes
-                .iter()
-                .any(|n| self.node(*n).meta.shape.numel() == domain.numel())
-        {
-            return false;
-        }
-        let row_sum = producer.row_sum.or(reader.row_sum);
-        if !nodes.iter().all(|&n| self.aligned(n, &nodes, &domain))
-            || self.operands(&nodes, row_sum) > target.max_bindings - 1
-            || self.leaves_and_returns(p, c)
-        {
-            return false;
-        }
-        self.list[c] = Cluster {
-            nodes,
-            domain,
-            matmul,
-            row_sum,
-            alone: false,
-        };
-        self.list[p].nodes.clear();
-        for &n in self.list[c].nodes.iter().chain(&row_sum) {
-            self.of[n.index()] = Some(c);
-        }
-        true
-    }
-
-    /// In this domain, does the node read every other node of the set at the same position?
-    fn aligned(&self, id: NodeId, nodes: &BTreeSet<NodeId>, domain: &Domain) -> bool {
-        let node = self.node(id);
-        let sizes = domain.sizes();
-        let Some(at) = domain.coordinates_of(&node.meta.shape) else {
-            return false;
-        };
-        let reduced_axes = match &node.op {
-            Op::Reduce(r) => Some(r.axes.clone()),
-            Op::ArgReduce(r) => Some(vec![r.axis]),
-            _ => None,
-        };
-        if self.copies.contains(&id) {
-            return self.aligned_through(id, at, nodes, domain, &sizes);
-        }
-        self.fused_inputs(id).into_iter().all(|x| {
-            let shape = self.node(x).meta.shape;
-            let at = match &reduced_axes {
-                Some(axes) if !domain.reduces(&shape, axes) => return false,
-                Some(_) => domain.full_coordinates(&shape),
-                None if matches!(node.op, Op::Gather(_)) => at[..shape.rank()].to_vec(),
-                None => at.clone(),
-            };
-            self.aligned_at(x, at, nodes, domain, &sizes)
-        })
-    }
-
-    fn aligned_at(
-        &self,
-        id: NodeId,
-        at: Vec<Index>,
-        nodes: &BTreeSet<NodeId>,
-        domain: &Domain,
-        sizes: &[usize],
-    ) -> bool {
-        if self.computes(id) {
-            return !nodes.contains(&id)
-                || domain.coordinates_of(&self.node(id).meta.shape) == Some(at);
-        }
-        if self.node(id).op.is_source() || self.virtual_nodes[id.index()] {
-            return true;
-        }
-        self.aligned_through(id, at, nodes, domain, sizes)
-    }
-
-    fn aligned_through(
-        &self,
-        id: NodeId,
-        at: Vec<Index>,
-        nodes: &BTreeSet<NodeId>,
-        domain: &Domain,
-        sizes: &[usize],
-    ) -> bool {
-        let node = self.node(id);
-        let shapes: Vec<Shape> = node
-            .inputs
-            .iter()
-            .map(|&x| self.node(x).meta.shape)
-            .collect();
-        match source(node, &shapes, &at, sizes) {
-            Some(Source::At(inner)) => self.aligned_at(node.inputs[0], inner, nodes, domain, sizes),
-            // Guarded values are read from memory or computed again, never shared.
-            Some(Source::Padded(..) | Source::Joined(_)) => {
-                !self.sources(id).iter().any(|s| nodes.contains(s))
-            }
-            None => true,
-        }
-    }
-
-    /// Tensors that a kernel over these nodes binds, at most.
-    fn operands(&self, nodes: &BTreeSet<NodeId>, row_sum: Option<NodeId>) -> usize {
-        let read: BTreeSet<NodeId> = nodes
-            .iter()
-            .flat_map(|&n| self.sources(n))
-            .filter(|s| !nodes.contains(s))
-            .collect();
-        let written = nodes.iter().filter(|&&n| {
-            self.stored.contains(&n) || self.readers(n).iter().any(|r| !nodes.contains(r))
-        });
-        let checks = nodes
-            .iter()
-            .any(|&n| matches!(self.node(n).op, Op::CheckIndex { .. }));
-        read.len() + written.count() + usize::from(checks) + usize::from(row_sum.is_some())
-    }
-
     /// The computing nodes that read this one, through views.
-    fn readers(&self, id: NodeId) -> Vec<NodeId> {
+    pub(super) fn readers(&self, id: NodeId) -> Vec<NodeId> {
         let live = self
             .list
             .iter()
@@ -443,204 +263,6 @@ impl<'a> Clusters<'a> {
         live.copied()
             .filter(|&r| r > id && self.sources(r).contains(&id))
             .collect()
-    }
-
-    /// Is there a way from `p` through other clusters into `c`?
-    fn leaves_and_returns(&self, p: usize, c: usize) -> bool {
-        // Walk back from what `c` reads outside of both; reaching `p` closes a cycle. The same
-        // the other way round: `p` may not read, through others, what `c` makes.
-        self.reaches(c, p) || self.reaches(p, c)
-    }
-
-    /// Does `from`, walking back through clusters other than `to` itself at the first step,
-    /// arrive at `to`?
-    fn reaches(&self, from: usize, to: usize) -> bool {
-        let mut seen = BTreeSet::from([from]);
-        let mut stack: Vec<usize> = self
-            .reads_from(from)
-            .into_iter()
-            .filter(|&k| k != to && k != from)
-            .collect();
-        while let Some(k) = stack.pop() {
-            if k == to {
-                return true;
-            }
-            if seen.insert(k) {
-                stack.extend(self.reads_from(k));
-            }
-        }
-        false
-    }
-
-    /// The clusters whose values this one reads.
-    fn reads_from(&self, cluster: usize) -> BTreeSet<usize> {
-        let c = &self.list[cluster];
-        let nodes = c.nodes.iter().chain(&c.row_sum);
-        let read = nodes
-            .flat_map(|&n| self.sources(n))
-            .filter_map(|s| self.of[s.index()]);
-        read.filter(|&k| k != cluster).collect()
-    }
-
-    /// What crosses from one cluster to another is stored, unless computing it again moves
-    /// fewer bytes.
-    fn decide_stores(&mut self, target: &Target) {
-        let order: Vec<NodeId> = {
-            let mut all: Vec<NodeId> = self
-                .list
-                .iter()
-                .flat_map(|c| c.nodes.iter().copied())
-                .collect();
-            all.sort_unstable_by(|a, b| b.cmp(a));
-            all
-        };
-        // Results of products and reductions first: they are what others are computed from.
-        for &id in &order {
-            let anchor = matches!(
-                self.node(id).op,
-                Op::MatMul(_) | Op::Reduce(_) | Op::ArgReduce(_) | Op::ScatterAdd(_)
-            );
-            if anchor && !self.foreign_readers(id).is_empty() {
-                self.stored.insert(id);
-            }
-        }
-        for &id in &order {
-            let readers = self.foreign_readers(id);
-            if readers.is_empty() || self.stored.contains(&id) {
-                continue;
-            }
-            if self.recompute_is_cheaper(id, &readers, target) {
-                // Its sources become what the readers load.
-                for leaf in self.cone(id).1 {
-                    if !is_memory(&self.node(leaf).op) {
-                        self.stored.insert(leaf);
-                    }
-                }
-            } else {
-                self.stored.insert(id);
-            }
-        }
-    }
-
-    /// Keeps as stored what is reached from the roots, and notes what is loaded.
-    fn keep_needed(&mut self) {
-        let mut needed = BTreeSet::new();
-        let mut work: Vec<NodeId> = self
-            .roots
-            .iter()
-            .copied()
-            .filter(|&r| !is_memory(&self.node(r).op))
-            .collect();
-        while let Some(id) = work.pop() {
-            if !needed.insert(id) {
-                continue;
-            }
-            let Some(cluster) = self.of[id.index()] else {
-                continue;
-            };
-            let mut seen = BTreeSet::new();
-            let mut stack = vec![id];
-            while let Some(n) = stack.pop() {
-                if !seen.insert(n) {
-                    continue;
-                }
-                if n != id && self.is_loaded(n, cluster) {
-                    self.loaded.insert(n);
-                    if !is_memory(&self.node(n).op) {
-                        work.push(n);
-                    }
-                } else {
-                    stack.extend(self.direct_inputs(n));
-                }
-            }
-        }
-        self.stored = needed;
-    }
-
-    /// The inputs of a node, with those that are read from memory as what lies there.
-    fn direct_inputs(&self, id: NodeId) -> Vec<NodeId> {
-        let node = self.node(id);
-        let x = |i: usize| node.inputs[i];
-        match &node.op {
-            Op::MatMul(_) => {
-                let base = |x| super::operand::matrix(self.ir, x).map_or(x, |m| m.base);
-                vec![base(x(0)), base(x(1))]
-            }
-            Op::ScatterAdd(_) => vec![strip(self.ir, x(0)), strip(self.ir, x(1))],
-            Op::Gather(_) => vec![strip(self.ir, x(0)), x(1)],
-            _ => node.inputs.clone(),
-        }
-    }
-
-    /// Clusters other than its own that read a node, directly or by computing again what is
-    /// made of it.
-    fn foreign_readers(&self, id: NodeId) -> BTreeSet<usize> {
-        let own = self.of[id.index()];
-        self.readers(id)
-            .into_iter()
-            .filter_map(|r| self.of[r.index()])
-            .filter(|&k| Some(k) != own)
-            .collect()
-    }
-
-    /// The operations and leaves from which a node can be computed again.
-    fn cone(&self, id: NodeId) -> (usize, BTreeSet<NodeId>) {
-        let (mut cost, mut leaves) = (0, BTreeSet::new());
-        let mut seen = BTreeSet::new();
-        let mut stack = vec![id];
-        while let Some(n) = stack.pop() {
-            if !seen.insert(n) {
-                continue;
-            }
-            let node = self.node(n);
-            let anchor = !self.is_total(n)
-                && matches!(
-                    node.op,
-                    Op::MatMul(_)
-                        | Op::Reduce(_)
-                        | Op::ArgReduce(_)
-                        | Op::ScatterAdd(_)
-                        | Op::Gather(_)
-                        | Op::CheckIndex { .. }
-                );
-            if is_memory(&node.op) || (n != id && (self.stored.contains(&n) || anchor)) {
-                leaves.insert(n);
-            } else if anchor {
-                return (usize::MAX, leaves);
-            } else {
-                cost += usize::from(!node.op.is_view() && !node.op.is_source());
-                stack.extend(node.inputs.iter().copied());
-            }
-        }
-        (cost, leaves)
-    }
-
-    fn recompute_is_cheaper(&self, id: NodeId, readers: &BTreeSet<usize>, target: &Target) -> bool {
-        let (cost, leaves) = self.cone(id);
-        if cost > CHEAP {
-            return false;
-        }
-        let bytes = |n: NodeId| self.node(n).meta.bytes();
-        let mut again = 0;
-        for leaf in &leaves {
-            if !is_memory(&self.node(*leaf).op) && !self.stored.contains(leaf) {
-                again += bytes(*leaf);
-            }
-        }
-        for &reader in readers {
-            let Cluster { nodes, domain, .. } = &self.list[reader];
-            let numel = self.node(id).meta.shape.numel();
-            if domain.numel() > numel && domain.rows() != numel && cost > CHEAP_BROADCAST {
-                return false;
-            }
-            let reads: BTreeSet<NodeId> = nodes.iter().flat_map(|&n| self.sources(n)).collect();
-            let new = leaves.iter().filter(|l| !reads.contains(l));
-            again += new.clone().map(|&l| bytes(l)).sum::<usize>();
-            if self.operands(nodes, None) + new.count() > target.max_bindings {
-                return false;
-            }
-        }
-        again < bytes(id) * (1 + readers.len())
     }
 }
 

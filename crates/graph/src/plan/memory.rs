@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 
-use super::build::UNPLACED;
+use super::builder::UNPLACED;
 use super::{Buffer, BufferId, Kernel, KernelKind, Plan, Role, ValueId};
 use crate::{Expr, Program};
 

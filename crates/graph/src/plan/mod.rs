@@ -3,17 +3,21 @@
 mod bill;
 mod bind;
 mod build;
+mod builder;
 mod check;
 mod cluster;
 mod display;
 mod domain;
 mod kernel;
+mod kernels;
 mod lower;
 mod memory;
+mod merge;
 mod operand;
 mod readback;
 mod schedule;
 mod slab;
+mod store;
 mod update;
 mod view;
 

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::build::UNPLACED;
+use super::builder::UNPLACED;
 use super::{Kernel, Plan, ValueId};
 
 /// Puts the kernels in order.

@@ -1,6 +1,7 @@
 //! The optimizer: one kernel for each shard of the slabs, and one more to clip by norm.
 
-use super::build::{Builder, PlanError, UNPLACED};
+use super::build::PlanError;
+use super::builder::{Builder, UNPLACED};
 use super::{Role, ValueId};
 use crate::ops::{Meta, Reduction};
 use crate::passes::partial;

@@ -1,0 +1,363 @@
+//! Kernels from clusters.
+
+use std::collections::BTreeMap;
+
+use super::build::{Destination, PlanError, copy_wanted_leaves};
+use super::builder::{Builder, reading, writing};
+use super::cluster::{Clusters, strip};
+use super::kernel::{KernelKind, MatMulKernel, Matrix, Operand, ScatterKernel};
+use super::lower::{Lowering, collapse, fragment};
+use super::{IndexSite, Readback, Role, ValueId};
+use crate::ops::Op;
+use crate::passes::{self, Ir};
+use crate::{Graph, NodeId, Target, Var};
+
+impl Builder {
+    /// One kernel for another graph whose inputs are these values; `outputs` are stored there.
+    pub(super) fn lower_graph(
+        &mut self,
+        graph: &Graph,
+        inputs: &[ValueId],
+        outputs: &[(Var<'_>, ValueId)],
+        label: &str,
+    ) -> Result<(), PlanError> {
+        graph.check()?;
+        let roots = outputs.iter().map(|(var, _)| var.id()).collect();
+        let mut ir = passes::run(Ir::of(graph, roots), &self.plan.target);
+        copy_wanted_leaves(&mut ir);
+        let leaves = (0u32..).zip(inputs).map(|(i, &v)| ((0, i), v)).collect();
+        let leaves = std::mem::replace(&mut self.leaf_values, leaves);
+        let values = std::mem::take(&mut self.values);
+        let before = self.plan.kernels.len();
+        // Results take the place of inputs, so there are fewer bindings than operands.
+        let roomy = Target {
+            max_bindings: usize::MAX,
+            ..self.plan.target.clone()
+        };
+        let clusters = Clusters::new(&ir, &roomy);
+        self.kernels(
+            &ir,
+            &clusters,
+            outputs
+                .iter()
+                .map(|&(_, v)| Destination::Value(v))
+                .collect(),
+        );
+        self.leaf_values = leaves;
+        self.values = values;
+        match self.plan.kernels.get_mut(before..) {
+            Some([kernel]) => {
+                kernel.label = label.to_string();
+                Ok(())
+            }
+            // Two kernels would read what the other has already replaced.
+            _ => Err(PlanError::Request(format!(
+                "{label}: not a pointwise expression"
+            ))),
+        }
+    }
+
+    /// Kernels for all clusters; returns states with the values that are to be copied to them.
+    pub(super) fn kernels(
+        &mut self,
+        ir: &Ir,
+        clusters: &Clusters<'_>,
+        destinations: Vec<Destination>,
+    ) -> Vec<(ValueId, ValueId)> {
+        let mut stores: BTreeMap<NodeId, Vec<ValueId>> = BTreeMap::new();
+        let mut late = Vec::new();
+        for (destination, &root) in destinations.into_iter().zip(&ir.roots) {
+            let base = strip(ir, root);
+            let meta = ir.node(root).meta;
+            let value = match destination {
+                Destination::Grad(i) => {
+                    let Some(segment) = self.plan.slabs.segments.get(i).cloned() else {
+                        continue;
+                    };
+                    let buffer = self.buffer(Role::Grads(segment.shard));
+                    let name = format!("grad.{}", segment.name);
+                    self.value(name, meta, buffer, segment.offset * 4)
+                }
+                Destination::Output(name) => {
+                    let value = self.appended(name.clone(), meta, Role::Outputs);
+                    self.plan.outputs.push((name, value));
+                    value
+                }
+                Destination::Ring(name, scale) => {
+                    let value = self.appended(name.clone(), meta, Role::Ring);
+                    self.plan.readbacks.push(Readback { name, value, scale });
+                    stores.entry(base).or_default().push(value);
+                    continue;
+                }
+                Destination::Value(value) => value,
+                Destination::State(state) => {
+                    let value = self.loaded(ir, base);
+                    stores.entry(base).or_default();
+                    if let Some(&to) = self.state_values.get(&state) {
+                        late.push((value, to));
+                    }
+                    continue;
+                }
+            };
+            stores.entry(base).or_default().push(value);
+            // Other kernels may read it there: no copy of its own is needed.
+            self.values.entry(base).or_insert(value);
+        }
+        for k in 0..clusters.list.len() {
+            self.cluster_kernel(ir, clusters, k, &stores);
+        }
+        if let Some(ring) = self.plan.buffers.iter().find(|b| b.role == Role::Ring) {
+            self.plan.ring_row = usize::try_from(ring.bytes / 4).unwrap_or(0);
+        }
+        late
+    }
+
+    fn cluster_kernel(
+        &mut self,
+        ir: &Ir,
+        clusters: &Clusters<'_>,
+        k: usize,
+        stores: &BTreeMap<NodeId, Vec<ValueId>>,
+    ) {
+        let cluster = &clusters.list[k];
+        let is_scatter = |id: &NodeId| matches!(ir.node(*id).op, Op::ScatterAdd(_));
+        // Programs store a node in several places; other kernels write once and are copied from.
+        let mut written: Vec<(ValueId, NodeId)> = Vec::new();
+        let mut once = None;
+        let mut copies = Vec::new();
+        for &id in cluster.nodes.iter().chain(&cluster.row_sum) {
+            if !clusters.stored.contains(&id) {
+                continue;
+            }
+            let mut places = self.places(ir, clusters, id, stores);
+            if is_scatter(&id) || cluster.row_sum == Some(id) {
+                let first = places.remove(0);
+                once = Some((first, id));
+                copies.extend(places.into_iter().map(|place| (first, place)));
+            } else {
+                written.extend(places.into_iter().map(|v| (v, id)));
+            }
+        }
+        let wanted: Vec<(ValueId, NodeId)> = written.iter().copied().chain(once).collect();
+        if wanted.is_empty() {
+            return;
+        }
+        let mut lowering = Lowering::new(ir, clusters, k, self.plan.sites.len());
+        let mut kind = match (
+            cluster.matmul,
+            cluster.nodes.iter().copied().find(is_scatter),
+        ) {
+            (_, Some(id)) => scatter(ir, id, &mut lowering),
+            (Some(product), _) => product_kernel(ir, product, &mut lowering),
+            _ => KernelKind::Program(Default::default()),
+        };
+        for (i, (_, id)) in written.iter().enumerate() {
+            lowering.store(*id, STORES + i);
+        }
+        self.sites(ir, &lowering);
+        let loads = lowering.loads.clone();
+        let program = lowering.finish();
+        let flops = match &mut kind {
+            KernelKind::Program(p) => {
+                *p = program;
+                collapse(p);
+                work(p)
+            }
+            KernelKind::MatMul(m) => {
+                m.epilogue = program;
+                m.row_sum = once.map(|_| STORES + written.len());
+                let sums = if once.is_some() { m.m * m.k } else { 0 };
+                (2 * m.batch * m.m * m.n * m.k + sums) as u64 + work(&m.epilogue)
+            }
+            KernelKind::ScatterAdd(s) => (s.count * s.width) as u64,
+            KernelKind::Take(_) => 0,
+        };
+        let values: BTreeMap<NodeId, ValueId> =
+            loads.iter().map(|&id| (id, self.loaded(ir, id))).collect();
+        let mut operands: Vec<Operand> = loads.iter().map(|id| reading(values[id])).collect();
+        renumber(&mut kind, operands.len());
+        operands.extend(wanted.iter().map(|(v, _)| writing(*v)));
+        // Operands that no expression loads are leaves of the meaning too.
+        let is_loaded = |id: NodeId| loads.contains(&id) || clusters.is_loaded(id, k);
+        let meaning = fragment(ir, &wanted, &is_loaded, &|id| values.get(&id).copied());
+        let label = label(
+            ir,
+            cluster.nodes.iter().copied(),
+            wanted.last().map(|w| w.1),
+        );
+        self.push(label, kind, operands, meaning, flops);
+        copies
+            .into_iter()
+            .for_each(|(from, to)| self.copy(from, to));
+    }
+
+    /// Where a stored node is written: what is wanted of it, and what other kernels load.
+    fn places(
+        &mut self,
+        ir: &Ir,
+        clusters: &Clusters<'_>,
+        id: NodeId,
+        stores: &BTreeMap<NodeId, Vec<ValueId>>,
+    ) -> Vec<ValueId> {
+        let mut places = stores.get(&id).cloned().unwrap_or_default();
+        let read = clusters.loaded.contains(&id) || self.values.contains_key(&id);
+        if read || places.is_empty() {
+            let own = self.loaded(ir, id);
+            if !places.contains(&own) {
+                places.push(own);
+            }
+        }
+        places
+    }
+
+    fn sites(&mut self, ir: &Ir, lowering: &Lowering<'_>) {
+        for (id, bound) in &lowering.checks {
+            let layer = match ir.path(*id) {
+                "" => "model".to_string(),
+                path => path.to_string(),
+            };
+            self.plan.sites.push(IndexSite {
+                layer,
+                bound: *bound,
+            });
+        }
+    }
+}
+
+/// An ordered sum of rows; loads become operands 0 and 1, the result operand 2.
+fn scatter(ir: &Ir, id: NodeId, lowering: &mut Lowering<'_>) -> KernelKind {
+    let node = ir.node(id);
+    let [x, index] = [strip(ir, node.inputs[0]), strip(ir, node.inputs[1])];
+    let (rows, width) = (node.meta.shape[0], node.meta.shape[1..].iter().product());
+    let count = ir.node(index).meta.shape.numel();
+    let (x, index) = (lowering.load(x), lowering.load(index));
+    KernelKind::ScatterAdd(ScatterKernel {
+        x,
+        index,
+        out: STORES,
+        count,
+        rows,
+        width,
+    })
+}
+
+/// A product, without its epilogue.
+fn product_kernel(ir: &Ir, product: NodeId, lowering: &mut Lowering<'_>) -> KernelKind {
+    let node = ir.node(product);
+    let (ta, tb) = match &node.op {
+        Op::MatMul(m) => (m.trans_a, m.trans_b),
+        _ => (false, false),
+    };
+    let mut side = |x: NodeId, transposed: bool| {
+        let shape = ir.node(x).meta.shape;
+        let rank = shape.rank();
+        let (rows, cols) = (shape[rank - 2], shape[rank - 1]);
+        match super::operand::matrix(ir, x) {
+            Some(m) => Matrix {
+                operand: lowering.load(m.base),
+                transposed: transposed != m.swapped,
+                offset: m.offset,
+                row_stride: m.row_stride,
+                batch_stride: m.batch_stride,
+            },
+            None => Matrix {
+                operand: lowering.load(x),
+                transposed,
+                offset: 0,
+                row_stride: cols,
+                batch_stride: rows * cols,
+            },
+        }
+    };
+    let (a, b) = (side(node.inputs[0], ta), side(node.inputs[1], tb));
+    let shape = node.meta.shape;
+    let rank = shape.rank();
+    KernelKind::MatMul(MatMulKernel {
+        batch: shape[..rank - 2].iter().product(),
+        m: shape[rank - 2],
+        n: shape[rank - 1],
+        k: inner(ir, product),
+        a,
+        b,
+        row_sum: None,
+        epilogue: Default::default(),
+    })
+}
+
+/// Number that store operands have until all loads are known.
+const STORES: usize = 1 << 20;
+
+fn renumber(kind: &mut KernelKind, base: usize) {
+    let program = match kind {
+        KernelKind::Program(p) => p,
+        KernelKind::MatMul(m) => {
+            if let Some(sum) = &mut m.row_sum {
+                *sum = *sum - STORES + base;
+            }
+            &mut m.epilogue
+        }
+        KernelKind::ScatterAdd(s) => {
+            s.out = s.out - STORES + base;
+            return;
+        }
+        KernelKind::Take(_) => return,
+    };
+    for store in &mut program.stores {
+        store.operand = store.operand - STORES + base;
+    }
+}
+
+/// Terms of a product.
+fn inner(ir: &Ir, product: NodeId) -> usize {
+    let node = ir.node(product);
+    let a = ir.node(node.inputs[0]).meta.shape;
+    let transposed = matches!(&node.op, Op::MatMul(m) if m.trans_a);
+    a[a.rank() - if transposed { 2 } else { 1 }]
+}
+
+/// Floating-point operations of a program.
+fn work(program: &crate::Program) -> u64 {
+    let full = program.full();
+    let (rows, cols) = (program.rows() as u64, program.cols() as u64);
+    let arithmetic = |e: &crate::Expr| {
+        matches!(
+            e,
+            crate::Expr::Unary(..)
+                | crate::Expr::Binary(..)
+                | crate::Expr::Select(..)
+                | crate::Expr::Reduce(..)
+                | crate::Expr::ArgReduce(..)
+        )
+    };
+    let cost = |(e, full): (&crate::Expr, &bool)| match e {
+        e if !arithmetic(e) => 0,
+        e if e.is_reduction() || *full => rows * cols,
+        _ => rows,
+    };
+    program.exprs.iter().zip(&full).map(cost).sum()
+}
+
+/// The layer of the last result and the ops that matter, in order.
+fn label(ir: &Ir, nodes: impl Iterator<Item = NodeId>, last: Option<NodeId>) -> String {
+    let mut ops: Vec<&str> = Vec::new();
+    for node in nodes.map(|n| ir.node(n)) {
+        let name = node.op.name();
+        if !node.op.is_view() && ops.last() != Some(&name) {
+            ops.push(name);
+        }
+    }
+    if ops.len() > 5 {
+        let rest = format!("{}…", ops[..4].join("+"));
+        return join_label(last.map_or("", |l| ir.path(l)), &rest);
+    }
+    join_label(last.map_or("", |l| ir.path(l)), &ops.join("+"))
+}
+
+fn join_label(path: &str, ops: &str) -> String {
+    let ops = if ops.is_empty() { "copy" } else { ops };
+    if path.is_empty() {
+        ops.to_string()
+    } else {
+        format!("{path}/{ops}")
+    }
+}

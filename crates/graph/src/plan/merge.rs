@@ -1,0 +1,223 @@
+//! Merging: which clusters become one kernel.
+//!
+//! Links are tried from the last reader backwards, so that a mask joins the gradient that uses
+//! it rather than the layer it was made from.
+
+use std::collections::BTreeSet;
+
+use super::cluster::{Cluster, Clusters};
+use super::domain::Domain;
+use super::view::{Source, source};
+use crate::ops::Op;
+use crate::{Index, NodeId, Shape, Target};
+
+/// Terms in a row beyond which a kernel that reduces rows does not also write them.
+const LONG_ROW: usize = 1 << 17;
+
+impl Clusters<'_> {
+    pub(super) fn merge_all(&mut self, target: &Target) {
+        let members: Vec<NodeId> = self
+            .list
+            .iter()
+            .flat_map(|c| c.nodes.iter().copied())
+            .collect();
+        let mut links: Vec<(NodeId, NodeId)> = members
+            .iter()
+            .flat_map(|&reader| self.producers(reader).into_iter().map(move |p| (reader, p)))
+            .collect();
+        links.sort_unstable_by(|a, b| b.cmp(a));
+        loop {
+            let mut merged = false;
+            for &(reader, producer) in &links {
+                let (Some(c), Some(p)) = (self.of[reader.index()], self.of[producer.index()])
+                else {
+                    continue;
+                };
+                if c != p && self.try_merge(p, c, target) {
+                    merged = true;
+                }
+            }
+            if !merged {
+                return;
+            }
+        }
+    }
+
+    /// Merges cluster `p`, which makes values, into `c`, which reads them, if one kernel can
+    /// compute both.
+    fn try_merge(&mut self, p: usize, c: usize, target: &Target) -> bool {
+        let (producer, reader) = (&self.list[p], &self.list[c]);
+        if producer.alone || reader.alone || reader.matmul.is_some() && producer.matmul.is_some() {
+            return false;
+        }
+        let first = if reader.matmul.is_some() {
+            reader
+        } else {
+            producer
+        };
+        let second = if reader.matmul.is_some() {
+            producer
+        } else {
+            reader
+        };
+        let Some(domain) = first.domain.unify(&second.domain) else {
+            return false;
+        };
+        let nodes: BTreeSet<NodeId> = producer.nodes.union(&reader.nodes).copied().collect();
+        let matmul = producer.matmul.or(reader.matmul);
+        if let Some(product) = matmul
+            && (!domain.is_pointwise() || self.sources(product).iter().any(|s| nodes.contains(s)))
+        {
+            return false;
+        }
+        if !domain.is_pointwise()
+            && domain.numel() / domain.rows().max(1) > LONG_ROW
+            && nodes
+                .iter()
+                .any(|n| self.node(*n).meta.shape.numel() == domain.numel())
+        {
+            return false;
+        }
+        let row_sum = producer.row_sum.or(reader.row_sum);
+        if !nodes.iter().all(|&n| self.aligned(n, &nodes, &domain))
+            || self.operands(&nodes, row_sum) > target.max_bindings - 1
+            || self.leaves_and_returns(p, c)
+        {
+            return false;
+        }
+        self.list[c] = Cluster {
+            nodes,
+            domain,
+            matmul,
+            row_sum,
+            alone: false,
+        };
+        self.list[p].nodes.clear();
+        for &n in self.list[c].nodes.iter().chain(&row_sum) {
+            self.of[n.index()] = Some(c);
+        }
+        true
+    }
+
+    /// In this domain, does the node read every other node of the set at the same position?
+    fn aligned(&self, id: NodeId, nodes: &BTreeSet<NodeId>, domain: &Domain) -> bool {
+        let node = self.node(id);
+        let sizes = domain.sizes();
+        let Some(at) = domain.coordinates_of(&node.meta.shape) else {
+            return false;
+        };
+        let reduced_axes = match &node.op {
+            Op::Reduce(r) => Some(r.axes.clone()),
+            Op::ArgReduce(r) => Some(vec![r.axis]),
+            _ => None,
+        };
+        if self.copies.contains(&id) {
+            return self.aligned_through(id, at, nodes, domain, &sizes);
+        }
+        self.fused_inputs(id).into_iter().all(|x| {
+            let shape = self.node(x).meta.shape;
+            let at = match &reduced_axes {
+                Some(axes) if !domain.reduces(&shape, axes) => return false,
+                Some(_) => domain.full_coordinates(&shape),
+                None if matches!(node.op, Op::Gather(_)) => at[..shape.rank()].to_vec(),
+                None => at.clone(),
+            };
+            self.aligned_at(x, at, nodes, domain, &sizes)
+        })
+    }
+
+    fn aligned_at(
+        &self,
+        id: NodeId,
+        at: Vec<Index>,
+        nodes: &BTreeSet<NodeId>,
+        domain: &Domain,
+        sizes: &[usize],
+    ) -> bool {
+        if self.computes(id) {
+            return !nodes.contains(&id)
+                || domain.coordinates_of(&self.node(id).meta.shape) == Some(at);
+        }
+        if self.node(id).op.is_source() || self.virtual_nodes[id.index()] {
+            return true;
+        }
+        self.aligned_through(id, at, nodes, domain, sizes)
+    }
+
+    fn aligned_through(
+        &self,
+        id: NodeId,
+        at: Vec<Index>,
+        nodes: &BTreeSet<NodeId>,
+        domain: &Domain,
+        sizes: &[usize],
+    ) -> bool {
+        let node = self.node(id);
+        let shapes: Vec<Shape> = node
+            .inputs
+            .iter()
+            .map(|&x| self.node(x).meta.shape)
+            .collect();
+        match source(node, &shapes, &at, sizes) {
+            Some(Source::At(inner)) => self.aligned_at(node.inputs[0], inner, nodes, domain, sizes),
+            // Guarded values are read from memory or computed again, never shared.
+            Some(Source::Padded(..) | Source::Joined(_)) => {
+                !self.sources(id).iter().any(|s| nodes.contains(s))
+            }
+            None => true,
+        }
+    }
+
+    /// Tensors that a kernel over these nodes binds, at most.
+    pub(super) fn operands(&self, nodes: &BTreeSet<NodeId>, row_sum: Option<NodeId>) -> usize {
+        let read: BTreeSet<NodeId> = nodes
+            .iter()
+            .flat_map(|&n| self.sources(n))
+            .filter(|s| !nodes.contains(s))
+            .collect();
+        let written = nodes.iter().filter(|&&n| {
+            self.stored.contains(&n) || self.readers(n).iter().any(|r| !nodes.contains(r))
+        });
+        let checks = nodes
+            .iter()
+            .any(|&n| matches!(self.node(n).op, Op::CheckIndex { .. }));
+        read.len() + written.count() + usize::from(checks) + usize::from(row_sum.is_some())
+    }
+
+    /// Is there a way from `p` through other clusters into `c`?
+    fn leaves_and_returns(&self, p: usize, c: usize) -> bool {
+        // Walk back from what `c` reads outside of both; reaching `p` closes a cycle. The same
+        // the other way round: `p` may not read, through others, what `c` makes.
+        self.reaches(c, p) || self.reaches(p, c)
+    }
+
+    /// Does `from`, walking back through clusters other than `to` itself at the first step,
+    /// arrive at `to`?
+    fn reaches(&self, from: usize, to: usize) -> bool {
+        let mut seen = BTreeSet::from([from]);
+        let mut stack: Vec<usize> = self
+            .reads_from(from)
+            .into_iter()
+            .filter(|&k| k != to && k != from)
+            .collect();
+        while let Some(k) = stack.pop() {
+            if k == to {
+                return true;
+            }
+            if seen.insert(k) {
+                stack.extend(self.reads_from(k));
+            }
+        }
+        false
+    }
+
+    /// The clusters whose values this one reads.
+    fn reads_from(&self, cluster: usize) -> BTreeSet<usize> {
+        let c = &self.list[cluster];
+        let nodes = c.nodes.iter().chain(&c.row_sum);
+        let read = nodes
+            .flat_map(|&n| self.sources(n))
+            .filter_map(|s| self.of[s.index()]);
+        read.filter(|&k| k != cluster).collect()
+    }
+}

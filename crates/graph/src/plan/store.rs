@@ -1,0 +1,176 @@
+//! Which values that cross from one kernel to another are stored, and which are computed again.
+
+use std::collections::BTreeSet;
+
+use super::cluster::{Cluster, Clusters, is_memory, strip};
+use crate::ops::Op;
+use crate::{NodeId, Target};
+
+/// Operations beyond which a value is stored rather than computed again.
+const CHEAP: usize = 24;
+
+/// The same for a value that is read several times.
+const CHEAP_BROADCAST: usize = 3;
+
+impl Clusters<'_> {
+    /// What crosses from one cluster to another is stored, unless computing it again moves
+    /// fewer bytes.
+    pub(super) fn decide_stores(&mut self, target: &Target) {
+        let order: Vec<NodeId> = {
+            let mut all: Vec<NodeId> = self
+                .list
+                .iter()
+                .flat_map(|c| c.nodes.iter().copied())
+                .collect();
+            all.sort_unstable_by(|a, b| b.cmp(a));
+            all
+        };
+        // Results of products and reductions first: they are what others are computed from.
+        for &id in &order {
+            let anchor = matches!(
+                self.node(id).op,
+                Op::MatMul(_) | Op::Reduce(_) | Op::ArgReduce(_) | Op::ScatterAdd(_)
+            );
+            if anchor && !self.foreign_readers(id).is_empty() {
+                self.stored.insert(id);
+            }
+        }
+        for &id in &order {
+            let readers = self.foreign_readers(id);
+            if readers.is_empty() || self.stored.contains(&id) {
+                continue;
+            }
+            if self.recompute_is_cheaper(id, &readers, target) {
+                // Its sources become what the readers load.
+                for leaf in self.cone(id).1 {
+                    if !is_memory(&self.node(leaf).op) {
+                        self.stored.insert(leaf);
+                    }
+                }
+            } else {
+                self.stored.insert(id);
+            }
+        }
+    }
+
+    /// Keeps as stored what is reached from the roots, and notes what is loaded.
+    pub(super) fn keep_needed(&mut self) {
+        let mut needed = BTreeSet::new();
+        let mut work: Vec<NodeId> = self
+            .roots
+            .iter()
+            .copied()
+            .filter(|&r| !is_memory(&self.node(r).op))
+            .collect();
+        while let Some(id) = work.pop() {
+            if !needed.insert(id) {
+                continue;
+            }
+            let Some(cluster) = self.of[id.index()] else {
+                continue;
+            };
+            let mut seen = BTreeSet::new();
+            let mut stack = vec![id];
+            while let Some(n) = stack.pop() {
+                if !seen.insert(n) {
+                    continue;
+                }
+                if n != id && self.is_loaded(n, cluster) {
+                    self.loaded.insert(n);
+                    if !is_memory(&self.node(n).op) {
+                        work.push(n);
+                    }
+                } else {
+                    stack.extend(self.direct_inputs(n));
+                }
+            }
+        }
+        self.stored = needed;
+    }
+
+    /// The inputs of a node, with those that are read from memory as what lies there.
+    fn direct_inputs(&self, id: NodeId) -> Vec<NodeId> {
+        let node = self.node(id);
+        let x = |i: usize| node.inputs[i];
+        match &node.op {
+            Op::MatMul(_) => {
+                let base = |x| super::operand::matrix(self.ir, x).map_or(x, |m| m.base);
+                vec![base(x(0)), base(x(1))]
+            }
+            Op::ScatterAdd(_) => vec![strip(self.ir, x(0)), strip(self.ir, x(1))],
+            Op::Gather(_) => vec![strip(self.ir, x(0)), x(1)],
+            _ => node.inputs.clone(),
+        }
+    }
+
+    /// Clusters other than its own that read a node, directly or by computing again what is
+    /// made of it.
+    fn foreign_readers(&self, id: NodeId) -> BTreeSet<usize> {
+        let own = self.of[id.index()];
+        self.readers(id)
+            .into_iter()
+            .filter_map(|r| self.of[r.index()])
+            .filter(|&k| Some(k) != own)
+            .collect()
+    }
+
+    /// The operations and leaves from which a node can be computed again.
+    fn cone(&self, id: NodeId) -> (usize, BTreeSet<NodeId>) {
+        let (mut cost, mut leaves) = (0, BTreeSet::new());
+        let mut seen = BTreeSet::new();
+        let mut stack = vec![id];
+        while let Some(n) = stack.pop() {
+            if !seen.insert(n) {
+                continue;
+            }
+            let node = self.node(n);
+            let anchor = !self.is_total(n)
+                && matches!(
+                    node.op,
+                    Op::MatMul(_)
+                        | Op::Reduce(_)
+                        | Op::ArgReduce(_)
+                        | Op::ScatterAdd(_)
+                        | Op::Gather(_)
+                        | Op::CheckIndex { .. }
+                );
+            if is_memory(&node.op) || (n != id && (self.stored.contains(&n) || anchor)) {
+                leaves.insert(n);
+            } else if anchor {
+                return (usize::MAX, leaves);
+            } else {
+                cost += usize::from(!node.op.is_view() && !node.op.is_source());
+                stack.extend(node.inputs.iter().copied());
+            }
+        }
+        (cost, leaves)
+    }
+
+    fn recompute_is_cheaper(&self, id: NodeId, readers: &BTreeSet<usize>, target: &Target) -> bool {
+        let (cost, leaves) = self.cone(id);
+        if cost > CHEAP {
+            return false;
+        }
+        let bytes = |n: NodeId| self.node(n).meta.bytes();
+        let mut again = 0;
+        for leaf in &leaves {
+            if !is_memory(&self.node(*leaf).op) && !self.stored.contains(leaf) {
+                again += bytes(*leaf);
+            }
+        }
+        for &reader in readers {
+            let Cluster { nodes, domain, .. } = &self.list[reader];
+            let numel = self.node(id).meta.shape.numel();
+            if domain.numel() > numel && domain.rows() != numel && cost > CHEAP_BROADCAST {
+                return false;
+            }
+            let reads: BTreeSet<NodeId> = nodes.iter().flat_map(|&n| self.sources(n)).collect();
+            let new = leaves.iter().filter(|l| !reads.contains(l));
+            again += new.clone().map(|&l| bytes(l)).sum::<usize>();
+            if self.operands(nodes, None) + new.count() > target.max_bindings {
+                return false;
+            }
+        }
+        again < bytes(id) * (1 + readers.len())
+    }
+}
