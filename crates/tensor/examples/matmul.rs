@@ -1,79 +1,92 @@
 //! Times every matmul variant: `matmul LAYOUT M N K [dump-directory]`, LAYOUT one of nn, nt, tn, tt.
 //!
 //! Figures are GFLOP per second of process CPU time and of wall time. On lavapipe set
-//! `LP_NUM_THREADS=0`, so that the CPU time is that of the kernel alone.
+//! `LP_NUM_THREADS=0`, so that the CPU time is that of the kernel alone. With a directory the
+//! shaders are only written there. `ROW_SUM=1` sums A as well.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measuring tool")]
 
-#[path = "../tests/support/gpu.rs"]
-mod gpu;
+#[path = "../tests/support/kernels.rs"]
+mod kernels;
 
-use gradus_tensor::kernels::DeviceClass;
-use gradus_tensor::kernels::matmul::{Matmul, Operand, Store, choose, variants};
 use std::time::Instant;
 
-fn main() {
+use gradus_graph::plan::{KernelKind, MatMulKernel, Matrix};
+use gradus_graph::{DType, Expr, ExprId, Index, Program, Store, Target};
+use gradus_tensor::Device;
+use gradus_tensor::kernels::{Variant, matmul, shader_as, variants};
+use kernels::{Memory, Ready};
+
+fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [m, n, k] = [1, 2, 3].map(|i| args[i].parse::<u32>().unwrap());
+    let [m, n, k] = [1, 2, 3].map(|i| args[i].parse::<usize>().unwrap());
     let [ta, tb] = [0, 1].map(|i| args[0].as_bytes()[i] == b't');
-    let class = match std::env::var("CLASS").as_deref() {
-        Ok("gpu") => DeviceClass::Gpu,
-        _ => DeviceClass::Software,
-    };
-    let operand = |buffer, transposed, rows, cols| Operand {
-        buffer,
-        offset: 0,
+    let matrix = |operand, transposed, rows, cols| Matrix {
+        operand,
         transposed,
+        offset: 0,
         row_stride: if transposed { rows } else { cols },
         batch_stride: 0,
     };
-    let row_sum = std::env::var_os("ROW_SUM").is_some();
-    let matmul = Matmul {
+    let axes: Vec<_> = (0..3).map(Index::axis).collect();
+    let kernel = MatMulKernel {
         batch: 1,
         m,
         n,
         k,
-        a: operand(0, ta, m, k),
-        b: operand(1, tb, k, n),
-        row_sum,
+        a: matrix(0, ta, m, k),
+        b: matrix(1, tb, k, n),
+        row_sum: std::env::var_os("ROW_SUM").map(|_| 3),
+        epilogue: Program {
+            axes: vec![1, m, n],
+            kept: 3,
+            exprs: vec![Expr::Accumulator],
+            dtypes: vec![DType::F32],
+            stores: vec![Store {
+                operand: 2,
+                index: Index::linear(&axes, &[1, m, n]),
+                value: ExprId(0),
+            }],
+        },
     };
-    let store = Store {
-        buffer: 2,
-        offset: 0,
-        m,
-        n,
-        sum: row_sum.then_some((3, 0)),
-    };
+    let ones = |n: usize| Memory::floats(&vec![1.0; n]);
+    let memory = [
+        ones(m * k),
+        ones(k * n),
+        Memory::output(DType::F32, m * n),
+        Memory::output(DType::F32, m),
+    ];
+    let target = Target::lavapipe();
+    let chosen = Variant::Matmul(matmul::choose(&kernel, target.class));
+    let (plan, kernel) = kernels::plan(target, KernelKind::MatMul(kernel), &memory);
     if let Some(directory) = args.get(4) {
-        for (i, variant) in variants(&matmul, class).into_iter().enumerate() {
+        for (i, variant) in variants(&kernel).into_iter().enumerate() {
             let path = format!("{directory}/{}-{m}-{n}-{k}-{i}.wgsl", args[0]);
-            std::fs::write(&path, matmul.shader(variant, &store).wgsl).unwrap();
+            std::fs::write(&path, shader_as(&plan, &kernel, variant)?.wgsl)?;
             println!("{path} {variant:?}");
         }
-        return;
+        return Ok(());
     }
-    let gpu = gpu::Gpu::any().unwrap();
-    println!("{} {args:?}", gpu.name);
-    let words = |n: u32| vec![0x3f80_0000u32; n as usize];
-    let buffers = [words(m * k), words(k * n), words(m * n), words(m)].map(|w| gpu.buffer(&w));
-    let chosen = choose(&matmul, class);
-    for variant in variants(&matmul, class) {
-        let shader = matmul.shader(variant, &store);
+    let device = Device::best().or_else(|_| Device::named("software"))?;
+    println!("{} {args:?}", device.info());
+    let flops = 2.0 * (m * n * k) as f64;
+    for variant in variants(&kernel) {
+        let shader = shader_as(&plan, &kernel, variant)?;
         let start = Instant::now();
-        let ready = gpu.prepare(&shader, &buffers, None, false).unwrap();
-        gpu.run(&ready, 1);
+        let ready = Ready::new(&device, &shader, &memory, &[0; 64], true)?;
+        ready.run(1)?;
         let first = start.elapsed();
-        let times = (3e8 / matmul.flops() as f64).ceil() as u32;
+        let times = (3e8 / flops).ceil() as u32;
         let mut best = [0f64; 2];
         for _ in 0..5 {
             let (cpu, wall) = (cpu_seconds(), Instant::now());
             let mut runs = 0;
             while wall.elapsed().as_millis() < 250 {
-                gpu.run(&ready, times);
+                ready.run(times)?;
                 runs += times;
             }
-            let flops = matmul.flops() as f64 * f64::from(runs) * 1e-9;
+            let work = flops * f64::from(runs) * 1e-9;
             let [by_cpu, by_wall] = [cpu_seconds() - cpu, wall.elapsed().as_secs_f64()];
-            best = [best[0].max(flops / by_cpu), best[1].max(flops / by_wall)];
+            best = [best[0].max(work / by_cpu), best[1].max(work / by_wall)];
         }
         println!(
             "{:6.2} GF/cpu-s {:6.2} GF/s  first {:4} ms  {}{variant:?}",
@@ -83,6 +96,7 @@ fn main() {
             if variant == chosen { "* " } else { "" },
         );
     }
+    Ok(())
 }
 
 /// User and system time of this process, from clock ticks of 10 ms.

@@ -27,13 +27,20 @@ impl Writer {
         self.text.push('\n');
     }
 
-    /// Appends `head {`, what `body` writes, and `}`.
-    pub fn block(&mut self, head: impl std::fmt::Display, body: impl FnOnce(&mut Self)) {
-        self.line(format_args!("{head} {{"));
+    /// Appends `head {`, what `body` writes, and `}`; gives what `body` gives.
+    pub fn block<R>(
+        &mut self,
+        head: impl std::fmt::Display,
+        body: impl FnOnce(&mut Self) -> R,
+    ) -> R {
+        let head = head.to_string();
+        let space = if head.is_empty() { "" } else { " " };
+        self.line(format_args!("{head}{space}{{"));
         self.depth += 1;
-        body(self);
+        let result = body(self);
         self.depth -= 1;
         self.line("}");
+        result
     }
 
     /// Appends text that is WGSL by itself, line by line.

@@ -1,90 +1,57 @@
 //! What happens to each element of a product before it is stored.
+//!
+//! The epilogue becomes a WGSL function that every family calls, once for each element or, if four
+//! neighbours of a row are stored at once, for each four:
+//!
+//! ```wgsl
+//! fn store(batch: u32, row: u32, col: u32, acc: f32)
+//! fn store4(batch: u32, row: u32, col: u32, acc: vec4<f32>)   // col is a multiple of 4
+//! fn store_sum(row: u32, sum: f32)                            // if A is summed over K
+//! ```
 
-use super::super::{Access, Binding, Writer};
+use gradus_graph::Expr;
 
-/// Stores the elements of a product.
-///
-/// An epilogue declares its bindings and, as WGSL functions that the kernel calls once for every
-/// element:
-///
-/// ```wgsl
-/// fn store(batch: u32, row: u32, col: u32, acc: f32)         // if not wide
-/// fn store4(batch: u32, row: u32, col: u32, acc: vec4<f32>)  // if wide; col is a multiple of 4
-/// fn store_sum(batch: u32, row: u32, sum: f32)               // if the product has a row sum
-/// ```
-pub trait Epilogue {
-    /// Whether it can store four neighbours of a row at once, given that N is a multiple of 4.
-    fn can_be_wide(&self) -> bool;
+use super::super::expr::{Emitter, Value, id_of};
+use super::super::memory::Memory;
+use super::super::program::store;
+use super::super::{ShaderError, Writer};
+use super::Product;
 
-    /// Writes declarations and functions; bindings are numbered from `first`.
-    fn declare(&self, out: &mut Writer, first: usize, wide: bool) -> Vec<Binding>;
-
-    /// Whether it reads the step row.
-    fn step_row(&self) -> bool {
-        false
-    }
-}
-
-/// The plain epilogue: stores the product as it is, `[batch, M, N]`, rows contiguous.
-#[derive(Clone, Copy, Debug)]
-pub struct Store {
-    /// The caller's number for the output buffer.
-    pub buffer: usize,
-    /// First element in it.
-    pub offset: u32,
-    /// M, to find the matrices of a batch.
-    pub m: u32,
-    /// N, to find the rows.
-    pub n: u32,
-    /// Buffer and first element of the row sums, `[batch, M]`.
-    pub sum: Option<(usize, u32)>,
-}
-
-impl Epilogue for Store {
-    fn can_be_wide(&self) -> bool {
-        self.offset.is_multiple_of(4)
-    }
-
-    fn declare(&self, out: &mut Writer, first: usize, wide: bool) -> Vec<Binding> {
-        let (ty, name, unit) = if wide {
-            ("vec4<f32>", "store4", 4)
-        } else {
-            ("f32", "store", 1)
-        };
-        let (m, row, offset) = (self.m, self.n / unit, self.offset / unit);
-        let col = if wide { "col / 4u" } else { "col" };
-        out.line(format_args!(
-            "@group(0) @binding({first}) var<storage, read_write> c: array<{ty}>;"
-        ));
-        let mut bindings = vec![write(self.buffer)];
-        if let Some((buffer, _)) = self.sum {
-            let binding = first + 1;
-            out.line(format_args!(
-                "@group(0) @binding({binding}) var<storage, read_write> row_sum: array<f32>;"
-            ));
-            bindings.push(write(buffer));
+/// Writes the functions.
+pub(super) fn declare(
+    out: &mut Writer,
+    product: &Product<'_>,
+    memory: &Memory,
+) -> Result<(), ShaderError> {
+    let program = product.epilogue;
+    let (name, ty) = if product.wide {
+        ("store4", "vec4<f32>")
+    } else {
+        ("store", "f32")
+    };
+    let axes = ["batch", "row", "col"].map(str::to_owned).to_vec();
+    let mut emitter = Emitter::new(program, memory, axes, product.wide.then_some(2));
+    for (i, expr) in program.exprs.iter().enumerate() {
+        if *expr == Expr::Accumulator {
+            let value = Value {
+                text: "acc".to_owned(),
+                wide: product.wide,
+            };
+            emitter.set(id_of(i), value);
         }
-        out.blank();
-        let head = format!("fn {name}(batch: u32, row: u32, col: u32, acc: {ty})");
-        out.block(head, |out| {
-            out.line(format_args!(
-                "c[{offset}u + (batch * {m}u + row) * {row}u + {col}] = acc;"
-            ));
+    }
+    let head = format!("fn {name}(batch: u32, row: u32, col: u32, acc: {ty})");
+    out.block(head, |out| {
+        emitter.emit(out, program.stores.iter().map(|s| s.value))?;
+        program
+            .stores
+            .iter()
+            .try_for_each(|s| store(out, &emitter, s))
+    })?;
+    if let Some(operand) = product.row_sum {
+        out.block("fn store_sum(row: u32, sum: f32)", |out| {
+            out.line(memory.store(operand, "row", "sum"));
         });
-        if let Some((_, offset)) = self.sum {
-            out.block("fn store_sum(batch: u32, row: u32, sum: f32)", |out| {
-                out.line(format_args!(
-                    "row_sum[{offset}u + batch * {m}u + row] = sum;"
-                ));
-            });
-        }
-        bindings
     }
-}
-
-fn write(buffer: usize) -> Binding {
-    Binding {
-        buffer,
-        access: Access::ReadWrite,
-    }
+    Ok(())
 }

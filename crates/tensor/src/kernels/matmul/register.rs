@@ -5,9 +5,9 @@
 //! tile is moved back so that it lies inside the matrix, which leaves the loop over K without a
 //! single test; the elements that another invocation owns are computed twice and stored once.
 
-use super::super::{Shader, Writer, fold};
+use super::super::{MAX_TRIPS, Writer};
 use super::tile::Tile;
-use super::{Epilogue, Matmul, chunks, component};
+use super::{Entry, Memory, Product, chunks, component};
 
 /// A register tile and how a workgroup's invocations are laid over C.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,72 +22,40 @@ pub struct Register {
     pub down: u32,
 }
 
-/// Trips of the loop over K, kept well below the 65,535 after which lavapipe 22.3 ends all loops
-/// of an invocation without an error.
-const MAX_TRIPS: u32 = 50_000;
-
-pub(super) fn shader(matmul: &Matmul, v: Register, epilogue: &dyn Epilogue) -> Shader {
-    let tile = Tile::new(matmul, v.rows, v.cols);
-    let wide = matmul.n.is_multiple_of(4) && v.cols.is_multiple_of(4) && epilogue.can_be_wide();
+pub(super) fn kernel(product: &Product<'_>, _: &Memory, v: Register) -> Entry {
+    let tile = Tile::new(product, v.rows, v.cols);
+    let down = product.m.div_ceil(v.rows * v.down);
+    let across = product.n.div_ceil(v.cols * v.across);
     let mut out = Writer::new();
-    let mut bindings = vec![tile.a.declare(&mut out, 0), tile.b.declare(&mut out, 1)];
-    bindings.extend(epilogue.declare(&mut out, 2, wide));
-
-    let down = matmul.m.div_ceil(v.rows * v.down);
-    let across = matmul.n.div_ceil(v.cols * v.across);
-    let groups = matmul.batch * down * across;
-    let grid = fold(groups);
-
-    out.blank();
-    out.line(format_args!(
-        "@compute @workgroup_size({})",
-        v.across * v.down
-    ));
-    let head = "fn matmul(@builtin(workgroup_id) group: vec3<u32>, \
-                @builtin(local_invocation_index) lane: u32)";
-    out.block(head, |out| {
-        position(out, matmul, v, grid, [down, across]);
-        for strip in [&tile.a, &tile.b] {
-            let name = strip.name;
-            let lane = if name == "a" { "row" } else { "col" };
-            let keyword = if matmul.k > 0 { "var" } else { "let" };
-            out.line(format_args!(
-                "{keyword} p{name} = {};",
-                strip.start("batch", lane)
-            ));
-        }
-        tile.zero(out);
-        sum(out, &tile, matmul.k);
-        store(out, matmul, v, wide);
-    });
-    Shader {
-        wgsl: out.finish(),
-        entry: "matmul",
-        grid,
-        bindings,
-        step_row: epilogue.step_row(),
+    position(&mut out, product, v, [down, across]);
+    let keyword = if product.k > 0 { "var" } else { "let" };
+    for (strip, lane) in [(&product.a, "row"), (&product.b, "col")] {
+        let start = strip.start("batch", lane);
+        out.line(format_args!("{keyword} p{} = {start};", strip.name));
+    }
+    tile.zero(&mut out);
+    sum(&mut out, &tile, product.k);
+    store(&mut out, product, v);
+    Entry {
+        name: "matmul",
+        invocations: v.across * v.down,
+        groups: product.batch * down * across,
+        workgroup_memory: 0,
+        functions: String::new(),
+        body: out.finish(),
     }
 }
 
-/// Finds the batch and the first row and column of this invocation's tile: `row_end`-ward moves
-/// are undone by comparing with `own_row` and `own_col`, where its own elements start.
-fn position(out: &mut Writer, matmul: &Matmul, v: Register, grid: [u32; 3], tiles: [u32; 2]) {
+/// Finds the batch and where this invocation's tile starts: its own elements at `own_row` and
+/// `own_col`, the tile, moved back from the edges, at `row` and `col`.
+fn position(out: &mut Writer, product: &Product<'_>, v: Register, tiles: [u32; 2]) {
     let [down, across] = tiles;
-    out.line(if grid[1] == 1 {
-        "let index = group.x;".to_owned()
-    } else {
-        format!("let index = group.y * {}u + group.x;", grid[0])
-    });
-    let groups = matmul.batch * down * across;
-    if grid[0] * grid[1] != groups {
-        out.line(format_args!("if index >= {groups}u {{ return; }}"));
-    }
-    out.line(format_args!("let batch = index / {}u;", down * across));
     let (lane_row, lane_col) = match (v.down, v.across) {
         (1, _) => ("0u".to_owned(), "lane".to_owned()),
         (_, 1) => ("lane".to_owned(), "0u".to_owned()),
         (_, across) => (format!("lane / {across}u"), format!("lane % {across}u")),
     };
+    out.line(format_args!("let batch = index / {}u;", down * across));
     out.line(format_args!(
         "let own_row = (index / {across}u % {down}u * {}u + {lane_row}) * {}u;",
         v.down, v.rows
@@ -96,8 +64,12 @@ fn position(out: &mut Writer, matmul: &Matmul, v: Register, grid: [u32; 3], tile
         "let own_col = (index % {across}u * {}u + {lane_col}) * {}u;",
         v.across, v.cols
     ));
-    for (name, size, tile) in [("row", matmul.m, v.rows), ("col", matmul.n, v.cols)] {
-        out.line(if overhangs(v, matmul, name) {
+    let [down, across] = overhang(product, v);
+    for (name, size, tile, overhang) in [
+        ("row", product.m, v.rows, down),
+        ("col", product.n, v.cols, across),
+    ] {
+        out.line(if overhang {
             format!("let {name} = min(own_{name}, {}u);", size - tile)
         } else {
             format!("let {name} = own_{name};")
@@ -105,19 +77,18 @@ fn position(out: &mut Writer, matmul: &Matmul, v: Register, grid: [u32; 3], tile
     }
 }
 
-/// Whether the workgroups cover more rows or columns than there are.
-fn overhangs(v: Register, matmul: &Matmul, axis: &str) -> bool {
-    if axis == "row" {
-        !matmul.m.is_multiple_of(v.rows * v.down)
-    } else {
-        !matmul.n.is_multiple_of(v.cols * v.across)
-    }
+/// Whether the workgroups cover more rows, or more columns, than there are.
+fn overhang(product: &Product<'_>, v: Register) -> [bool; 2] {
+    [
+        !product.m.is_multiple_of(v.rows * v.down),
+        !product.n.is_multiple_of(v.cols * v.across),
+    ]
 }
 
 /// Walks K.
-fn sum(out: &mut Writer, tile: &Tile, k: u32) {
+fn sum(out: &mut Writer, tile: &Tile<'_>, k: u32) {
     let mut terms = 4;
-    while k / terms > MAX_TRIPS {
+    while (k / terms) as usize > MAX_TRIPS {
         terms *= 2;
     }
     if k >= terms {
@@ -127,18 +98,18 @@ fn sum(out: &mut Writer, tile: &Tile, k: u32) {
             tile.advance(out, terms);
         });
     }
-    if k % terms != 0 {
+    if !k.is_multiple_of(terms) {
         out.block("", |out| tile.add(out, k % terms));
     }
 }
 
-fn store(out: &mut Writer, matmul: &Matmul, v: Register, wide: bool) {
-    let overhang = ["row", "col"].map(|axis| overhangs(v, matmul, axis));
+fn store(out: &mut Writer, product: &Product<'_>, v: Register) {
+    let [down, across] = overhang(product, v);
     for i in 0..v.rows {
-        guarded(out, overhang[0], "row", i, |out| {
+        guarded(out, down, "row", i, |out| {
             for (q, (start, width)) in chunks(v.cols).enumerate() {
-                if wide {
-                    guarded(out, overhang[1], "col", start, |out| {
+                if product.wide {
+                    guarded(out, across, "col", start, |out| {
                         out.line(format_args!(
                             "store4(batch, row + {i}u, col + {start}u, c{i}_{q});"
                         ));
@@ -146,29 +117,25 @@ fn store(out: &mut Writer, matmul: &Matmul, v: Register, wide: bool) {
                     continue;
                 }
                 for j in 0..width {
-                    guarded(out, overhang[1], "col", start + j, |out| {
+                    let (col, part) = (start + j, component(width, j));
+                    guarded(out, across, "col", col, |out| {
                         out.line(format_args!(
-                            "store(batch, row + {i}u, col + {}u, c{i}_{q}{});",
-                            start + j,
-                            component(width, j)
+                            "store(batch, row + {i}u, col + {col}u, c{i}_{q}{part});"
                         ));
                     });
                 }
             }
         });
     }
-    if !matmul.row_sum {
+    if product.row_sum.is_none() {
         return;
     }
     out.block("if own_col == 0u", |out| {
         for (q, (start, width)) in chunks(v.rows).enumerate() {
             for j in 0..width {
-                let i = start + j;
-                guarded(out, overhang[0], "row", i, |out| {
-                    out.line(format_args!(
-                        "store_sum(batch, row + {i}u, sum{q}{});",
-                        component(width, j)
-                    ));
+                let (i, part) = (start + j, component(width, j));
+                guarded(out, down, "row", i, |out| {
+                    out.line(format_args!("store_sum(row + {i}u, sum{q}{part});"));
                 });
             }
         }

@@ -4,25 +4,25 @@
 //! run of terms of the sum at the pointers `pa` and `pb`; who walks K, and in what order, is up to
 //! the kernel.
 
-use super::{Matmul, Strip, Writer, chunks, component, compose, vector};
+use super::{Product, Strip, Writer, chunks, component, compose, vector};
 
 /// A tile of `rows` × `cols`.
-pub(super) struct Tile {
-    pub(super) a: Strip,
-    pub(super) b: Strip,
-    pub(super) rows: u32,
-    pub(super) cols: u32,
-    pub(super) row_sum: bool,
+pub(super) struct Tile<'a> {
+    a: &'a Strip,
+    b: &'a Strip,
+    rows: u32,
+    cols: u32,
+    row_sum: bool,
 }
 
-impl Tile {
-    pub(super) fn new(matmul: &Matmul, rows: u32, cols: u32) -> Self {
+impl<'a> Tile<'a> {
+    pub(super) fn new(product: &'a Product<'_>, rows: u32, cols: u32) -> Self {
         Self {
-            a: aligned(matmul.strip_a(), rows),
-            b: aligned(matmul.strip_b(), cols),
+            a: &product.a,
+            b: &product.b,
             rows,
             cols,
-            row_sum: matmul.row_sum,
+            row_sum: product.row_sum.is_some(),
         }
     }
 
@@ -42,22 +42,22 @@ impl Tile {
 
     /// Adds `terms` terms of the sum, starting at the pointers.
     pub(super) fn add(&self, out: &mut Writer, terms: u32) {
-        load(out, &self.a, self.rows, terms);
-        load(out, &self.b, self.cols, terms);
+        load(out, self.a, self.rows, terms);
+        load(out, self.b, self.cols, terms);
         for k in 0..terms {
             for (q, (start, width)) in chunks(self.cols).enumerate() {
-                let b = value(&self.b, self.cols, terms, k, start, width);
+                let b = value(self.b, self.cols, terms, k, start, width);
                 out.line(format_args!("let w{k}_{q} = {b};"));
             }
             for i in 0..self.rows {
-                let a = value(&self.a, self.rows, terms, k, i, 1);
+                let a = value(self.a, self.rows, terms, k, i, 1);
                 for (q, _) in chunks(self.cols).enumerate() {
                     out.line(format_args!("c{i}_{q} += {a} * w{k}_{q};"));
                 }
             }
             if self.row_sum {
                 for (q, (start, width)) in chunks(self.rows).enumerate() {
-                    let a = value(&self.a, self.rows, terms, k, start, width);
+                    let a = value(self.a, self.rows, terms, k, start, width);
                     out.line(format_args!("sum{q} += {a};"));
                 }
             }
@@ -66,47 +66,26 @@ impl Tile {
 
     /// Moves the pointers on by this many terms.
     pub(super) fn advance(&self, out: &mut Writer, terms: u32) {
-        for strip in [&self.a, &self.b] {
-            let name = strip.name;
-            let step = if strip.along_k {
-                terms / strip.unit()
-            } else {
-                terms * strip.strides().1
-            };
-            out.line(format_args!("p{name} += {step}u;"));
+        for strip in [self.a, self.b] {
+            out.line(format_args!(
+                "p{} += {}u;",
+                strip.name,
+                strip.advance(terms)
+            ));
         }
     }
-}
-
-/// Wide loads along the lanes need tiles that start at multiples of four.
-fn aligned(mut strip: Strip, lanes: u32) -> Strip {
-    strip.wide &= strip.along_k || lanes.is_multiple_of(4);
-    strip
 }
 
 /// Loads all that `lanes` lanes need for `terms` terms: `a{lane}_{k / 4}` along K,
 /// `a{k}_{lane / 4}` along the lanes.
 fn load(out: &mut Writer, strip: &Strip, lanes: u32, terms: u32) {
-    let name = strip.name;
-    let row = strip.operand.row_stride;
-    let (lines, along) = if strip.along_k {
+    let (lines, length) = if strip.along_k {
         (lanes, terms)
     } else {
         (terms, lanes)
     };
-    for line in 0..lines {
-        for (q, (start, width)) in chunks(along).enumerate() {
-            let at = line * row + start;
-            let loaded = if strip.wide {
-                format!("{name}[p{name} + {}u]", at / 4)
-            } else {
-                let parts: Vec<_> = (at..at + width)
-                    .map(|i| format!("{name}[p{name} + {i}u]"))
-                    .collect();
-                compose(&parts)
-            };
-            out.line(format_args!("let {name}{line}_{q} = {loaded};"));
-        }
+    for (line, chunk, loaded) in strip.loads(lines, length) {
+        out.line(format_args!("let {}{line}_{chunk} = {loaded};", strip.name));
     }
 }
 
@@ -115,12 +94,12 @@ fn load(out: &mut Writer, strip: &Strip, lanes: u32, terms: u32) {
 fn value(strip: &Strip, lanes: u32, terms: u32, k: u32, start: u32, width: u32) -> String {
     let name = strip.name;
     let one = |lane: u32| {
-        let (line, at, along) = if strip.along_k {
+        let (line, at, length) = if strip.along_k {
             (lane, k, terms)
         } else {
             (k, lane, lanes)
         };
-        let loaded = 4.min(along - at / 4 * 4);
+        let loaded = 4.min(length - at / 4 * 4);
         format!("{name}{line}_{}{}", at / 4, component(loaded, at % 4))
     };
     if !strip.along_k && start.is_multiple_of(4) && width == 4.min(lanes - start) {
