@@ -7,7 +7,7 @@ use gradus_graph::{DType, IntoShape, Optimizer};
 use gradus_nn::{Loss, Metric, Network};
 
 use crate::spec::{Field, Spec};
-use crate::{Device, Error, Model};
+use crate::{Device, Error, Model, sample};
 
 /// How a network becomes a model: data, device, loss, optimizer and more.
 ///
@@ -30,7 +30,7 @@ pub struct Compile {
     inputs: Vec<Field>,
     target: Option<Field>,
     classes: Option<usize>,
-    samples: usize,
+    data: Option<Dataset>,
     device: Option<Device>,
     loss: Option<Arc<dyn Loss>>,
     optimizer: Option<Arc<dyn Optimizer>>,
@@ -54,7 +54,7 @@ impl Compile {
             inputs: inputs.collect(),
             target: Some(Field::of(TARGET, data.target())),
             classes: data.classes(),
-            samples: data.len(),
+            data: Some(data.clone()),
             ..Self::default()
         }
     }
@@ -155,19 +155,32 @@ impl Compile {
         let Some(optimizer) = self.optimizer else {
             return Err(missing("optimizer", "`.optimizer(Adam::new(1e-3))`"));
         };
-        let batch = self.batch.unwrap_or(32);
+        let mut batch = self.batch.unwrap_or(32);
         if batch == 0 {
             return Err(Error::setting("the batch must be at least 1, found 0"));
         }
-        if let Some(norm) = self.clip_norm.filter(|norm| !(*norm > 0.0)) {
+        if let Some(norm) = self.clip_norm.filter(|norm| norm.is_nan() || *norm <= 0.0) {
             let message = format!("the norm to clip at must be above 0, found {norm}");
             return Err(Error::setting(message));
         }
-        if self.resident && self.samples == 0 {
-            return Err(Error::setting(
-                "a resident data set needs `Compile::for_data`",
-            ));
-        }
+        let resident = match (self.resident, &self.data) {
+            (false, _) => None,
+            (true, Some(data)) => {
+                batch = batch.min(data.len());
+                Some(data.len())
+            }
+            (true, None) => {
+                let message = "a resident data set needs `Compile::for_data`";
+                return Err(Error::setting(message));
+            }
+        };
+        let sample = match &self.data {
+            Some(data) => sample::spread(data, batch)?,
+            None => {
+                let fields = self.inputs.iter().chain([&target]);
+                sample::random(fields, batch, self.classes.unwrap_or(2))?
+            }
+        };
         let device = match self.device {
             Some(device) => device,
             None => Device::best()?,
@@ -183,7 +196,8 @@ impl Compile {
             batch,
             seed: self.seed,
             clip_norm: self.clip_norm,
-            resident: self.resident.then_some(self.samples),
+            resident,
+            sample,
             sabotage: self.sabotage,
         };
         Ok((spec, device))

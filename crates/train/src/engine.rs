@@ -7,7 +7,7 @@ use std::sync::Arc;
 use gradus_data::Dataset;
 use gradus_graph::Array;
 use gradus_graph::backend::{ProgramId, Report, Runtime, StepRow, Ticket};
-use gradus_graph::plan::{Plan, Role};
+use gradus_graph::plan::{Plan, Role, ValueId};
 
 use crate::Error;
 
@@ -30,8 +30,6 @@ struct Program {
     upload: Vec<u32>,
     /// Where each input lies in it.
     inputs: Vec<(String, Range<usize>)>,
-    /// For each read-back its elements in a ring row, and its factor.
-    readbacks: Vec<(Range<usize>, f64)>,
 }
 
 /// The number of a program of an [`Engine`].
@@ -71,6 +69,11 @@ impl Engine {
 
     pub(crate) fn describe(&self) -> String {
         self.runtime.describe()
+    }
+
+    pub(crate) fn plan(&self, handle: Handle) -> Result<Arc<Plan>, Error> {
+        let program = self.programs.get(handle.0).ok_or_else(unknown)?;
+        Ok(Arc::clone(&program.plan))
     }
 
     /// The runtime's number of a program, and what would be uploaded.
@@ -161,7 +164,7 @@ impl Engine {
             self.done.push_back(Done {
                 step,
                 samples: pending.samples,
-                values: program.values(row),
+                values: readbacks(&program.plan, row),
             });
         }
         Ok(true)
@@ -236,40 +239,35 @@ pub(crate) struct Parts<'a> {
 
 impl Program {
     fn new(id: ProgramId, plan: Arc<Plan>) -> Self {
-        let of = |value: gradus_graph::plan::ValueId| {
-            let value = plan.values.get(value.index());
-            value.map_or(0..0, |v| {
-                let first = usize::try_from(v.offset / 4).unwrap_or(usize::MAX);
-                first..first.saturating_add(v.meta.shape.numel())
-            })
-        };
         let upload = plan.buffers.iter().find(|b| b.role == Role::Upload);
         let words = upload.map_or(0, |b| usize::try_from(b.bytes / 4).unwrap_or(0));
-        let inputs = plan.inputs.iter().filter(|i| i.resident.is_none());
-        let inputs = inputs.map(|i| (i.info.name.clone(), of(i.value))).collect();
-        let readbacks = plan
-            .readbacks
-            .iter()
-            .map(|r| (of(r.value), r.scale))
-            .collect();
+        let uploaded = plan.inputs.iter().filter(|i| i.resident.is_none());
+        let inputs = uploaded.map(|i| (i.info.name.clone(), words_of(&plan, i.value)));
         Self {
             id,
             upload: vec![0; words],
-            inputs,
-            readbacks,
+            inputs: inputs.collect(),
             plan,
         }
     }
+}
 
-    /// The read-backs of one step.
-    fn values(&self, row: &[f32]) -> Vec<f64> {
-        let sum = |range: &Range<usize>| -> f64 {
-            let elements = row.get(range.clone()).unwrap_or_default();
-            elements.iter().map(|&x| f64::from(x)).sum()
-        };
-        let readbacks = self.readbacks.iter();
-        readbacks.map(|(range, scale)| sum(range) * scale).collect()
-    }
+/// The words of a value in its buffer, or in a ring row.
+fn words_of(plan: &Plan, value: ValueId) -> Range<usize> {
+    plan.values.get(value.index()).map_or(0..0, |value| {
+        let first = usize::try_from(value.offset / 4).unwrap_or(usize::MAX);
+        first..first.saturating_add(value.meta.shape.numel())
+    })
+}
+
+/// The numbers that a step reported in its ring row.
+pub(crate) fn readbacks(plan: &Plan, row: &[f32]) -> Vec<f64> {
+    let sum = |value: ValueId| -> f64 {
+        let elements = row.get(words_of(plan, value)).unwrap_or_default();
+        elements.iter().map(|&x| f64::from(x)).sum()
+    };
+    let readbacks = plan.readbacks.iter();
+    readbacks.map(|r| sum(r.value) * r.scale).collect()
 }
 
 /// An index that a kernel refused is an error of the step.

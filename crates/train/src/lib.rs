@@ -17,8 +17,10 @@ mod model;
 mod plot;
 mod predict;
 mod progress;
+mod sample;
 mod scores;
 mod spec;
+mod verify;
 
 pub use checkpoint::{CheckpointError, Digest};
 pub use compile::{Compile, IntoModel};
@@ -29,3 +31,4 @@ pub use history::{Epoch, History};
 pub use model::{Model, Ticket};
 pub use predict::Samples;
 pub use scores::Scores;
+pub use verify::{Check, Failure, Rules, Verification};

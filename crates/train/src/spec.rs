@@ -27,6 +27,8 @@ pub(crate) struct Spec {
     pub(crate) clip_norm: Option<f64>,
     /// Samples of the data set that lies on the device, if one does.
     pub(crate) resident: Option<usize>,
+    /// The batch that `verify` takes.
+    pub(crate) sample: Batch,
     pub(crate) sabotage: Option<Sabotage>,
 }
 

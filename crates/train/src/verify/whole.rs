@@ -1,0 +1,193 @@
+//! A whole step against the reference on the original graph, before any pass.
+
+use std::sync::Arc;
+
+use gradus_graph::backend::StepRow;
+use gradus_graph::{Array, DType, Graph, NodeId, Optimizer, Var};
+
+use super::bound::{Check, Reference, numbers};
+use super::case::Case;
+use crate::Error;
+
+/// What a step on the device left behind.
+pub(super) struct Outcome {
+    /// Names and values of loss and metrics.
+    pub(super) scores: Vec<(String, f64)>,
+    /// The gradient of each parameter.
+    pub(super) gradients: Vec<Array>,
+    /// Each parameter after the step, then its optimizer states.
+    pub(super) updated: Vec<Vec<Array>>,
+}
+
+/// What the step should leave behind, and from where it starts.
+pub(super) struct Step<'a> {
+    pub(super) case: &'a Case,
+    /// Loss and metrics.
+    pub(super) scores: &'a [NodeId],
+    pub(super) gradients: &'a [NodeId],
+    pub(super) optimizer: &'a Arc<dyn Optimizer>,
+    pub(super) clip_norm: Option<f64>,
+    pub(super) names: &'a [String],
+    /// For each parameter its optimizer states before the step.
+    pub(super) states: &'a [Vec<Array>],
+    pub(super) row: &'a StepRow,
+    pub(super) strict: bool,
+}
+
+impl Step<'_> {
+    /// Loss and metrics, gradients, updated parameters and optimizer states.
+    pub(super) fn check(&self, outcome: &Outcome) -> Result<[Vec<Check>; 3], Error> {
+        let wanted: Vec<NodeId> = self.scores.iter().chain(self.gradients).copied().collect();
+        let exact = self.case.eval::<f64>(&wanted)?;
+        let rounded = self.case.eval::<f32>(&wanted)?;
+        let terms = self.case.terms();
+        let references = exact
+            .into_iter()
+            .zip(rounded)
+            .map(|(exact, rounded)| Reference {
+                exact,
+                rounded,
+                terms,
+            });
+        let references: Vec<Reference> = references.collect();
+        let judge = |name: String, reference: &Reference, found: &[f64], node: NodeId| {
+            reference.judge(name, found, self.strict, || {
+                let trials = self.case.nudged(&[node])?;
+                Ok(trials.into_iter().filter_map(|mut t| t.pop()).collect())
+            })
+        };
+        let (of_scores, of_gradients) = references.split_at(self.scores.len());
+        let mut scores = Vec::new();
+        for (((name, value), reference), &node) in
+            outcome.scores.iter().zip(of_scores).zip(self.scores)
+        {
+            scores.push(judge(name.clone(), reference, &[*value], node)?);
+        }
+        let mut gradients = Vec::new();
+        for (((name, found), reference), &node) in self
+            .names
+            .iter()
+            .zip(&outcome.gradients)
+            .zip(of_gradients)
+            .zip(self.gradients)
+        {
+            let name = format!("gradient of {name}");
+            gradients.push(judge(name, reference, &numbers(found), node)?);
+        }
+        let mut updates = Vec::new();
+        let clip = self.clip(of_gradients);
+        for (i, reference) in of_gradients.iter().enumerate() {
+            let found = outcome.updated.get(i).map_or(&[][..], Vec::as_slice);
+            updates.extend(self.check_update(i, reference, clip, found)?);
+        }
+        Ok([scores, gradients, updates])
+    }
+
+    /// The factor that clipping scales gradients by.
+    fn clip(&self, gradients: &[Reference]) -> f64 {
+        let squares = gradients.iter().flat_map(|g| &g.exact).map(|g| g * g);
+        let norm = squares.sum::<f64>().sqrt();
+        self.clip_norm
+            .map_or(1.0, |most| (most / (norm + 1e-6)).min(1.0))
+    }
+
+    /// The optimizer's update of one parameter, from the reference's gradient. A gradient may be
+    /// off by its bound, and some optimizers make much of that (Adam divides by its root mean
+    /// square): what they make of it is allowed too.
+    fn check_update(
+        &self,
+        i: usize,
+        gradient: &Reference,
+        clip: f64,
+        found: &[Array],
+    ) -> Result<Vec<Check>, Error> {
+        let (Some(param), Some(states)) = (self.case.params.get(i), self.states.get(i)) else {
+            return Ok(Vec::new());
+        };
+        let rule = Rule::new(&**self.optimizer, param.shape().numel(), self.row)?;
+        let largest = gradient.exact.iter().map(|g| g.abs()).fold(0.0, f64::max);
+        let base = super::bound::rounding(gradient.terms) * largest;
+        let scaled = |by: &dyn Fn(usize) -> f64| -> Vec<f64> {
+            let gradients = gradient.exact.iter().enumerate();
+            gradients.map(|(k, g)| (g + by(k)) * clip).collect()
+        };
+        let off = |k: usize| {
+            let pair = gradient.exact.get(k).zip(gradient.rounded.get(k));
+            base + 8.0 * pair.map_or(0.0, |(a, b)| (a - b).abs())
+        };
+        let case = |gradient: Vec<f64>| rule.case(param, &gradient, states);
+        let middle = case(scaled(&|_| 0.0))?;
+        let exact = middle.eval::<f64>(&rule.outputs)?;
+        let rounded = middle.eval::<f32>(&rule.outputs)?;
+        let above = case(scaled(&|k| off(k)))?.eval::<f64>(&rule.outputs)?;
+        let below = case(scaled(&|k| -off(k)))?.eval::<f64>(&rule.outputs)?;
+        let names = std::iter::once("update").chain(self.optimizer.states().iter().copied());
+        let mut checks = Vec::new();
+        for (k, (what, found)) in names.zip(found).enumerate() {
+            let get = |of: &[Vec<f64>]| of.get(k).cloned().unwrap_or_default();
+            let (exact, mut rounded) = (get(&exact), get(&rounded));
+            // The bound allows eight times this difference.
+            for (j, r) in rounded.iter_mut().enumerate() {
+                let e = exact.get(j).copied().unwrap_or_default();
+                let reach = [&above, &below].map(|side| {
+                    let value = side.get(k).and_then(|v| v.get(j)).copied();
+                    value.map_or(0.0, |v| (v - e).abs())
+                });
+                *r = e + (*r - e).abs() + (reach[0] + reach[1]) / 8.0;
+            }
+            let reference = Reference {
+                exact,
+                rounded,
+                terms: 1.0,
+            };
+            let name = self.names.get(i).map_or("", String::as_str);
+            let name = format!("{what} of {name}");
+            let found = numbers(found);
+            checks.push(reference.judge(name, &found, self.strict, || Ok(Vec::new()))?);
+        }
+        Ok(checks)
+    }
+}
+
+/// The optimizer's update as a graph over vectors: parameter, gradient, states.
+struct Rule {
+    case: Case,
+    outputs: Vec<NodeId>,
+}
+
+impl Rule {
+    fn new(optimizer: &dyn Optimizer, n: usize, row: &StepRow) -> Result<Self, Error> {
+        let graph = Graph::new();
+        let input = |name: &str| graph.input(name, n, DType::F32);
+        let (param, gradient) = (input("param"), input("gradient"));
+        let states: Vec<Var<'_>> = optimizer.states().iter().map(|s| input(s)).collect();
+        let update = optimizer.update(param, gradient, &states);
+        graph.check()?;
+        let outputs = std::iter::once(update.param).chain(update.states);
+        Ok(Self {
+            outputs: outputs.map(|v| v.id()).collect(),
+            case: Case {
+                what: "the optimizer".to_owned(),
+                nodes: graph.nodes(),
+                inputs: Vec::new(),
+                params: Vec::new(),
+                states: Vec::new(),
+                row: *row,
+            },
+        })
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "host arrays are f32")]
+    fn case(&self, param: &Array, gradient: &[f64], states: &[Array]) -> Result<Case, Error> {
+        let n = param.shape().numel();
+        let gradient: Vec<f32> = gradient.iter().map(|&g| g as f32).collect();
+        let mut inputs = vec![param.clone().reshape(n)?, Array::new(n, gradient)?];
+        for state in states {
+            inputs.push(state.clone().reshape(n)?);
+        }
+        Ok(Case {
+            inputs,
+            ..self.case.clone()
+        })
+    }
+}
