@@ -19,6 +19,12 @@ fn main() {
         trials.push(Trial::test(format!("{name}/shape"), move || {
             Ok(made().check_shape()?)
         }));
+        trials.push(Trial::test(format!("{name}/plan"), move || {
+            for evaluator in support::planned::interpreted() {
+                made().check_parity(&evaluator)?;
+            }
+            Ok(())
+        }));
         if row.has_gradient() {
             trials.push(Trial::test(format!("{name}/grad"), move || {
                 Ok(made().check_gradient()?)

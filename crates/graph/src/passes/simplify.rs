@@ -30,7 +30,7 @@ fn simplify<'g>(
     x: &[Var<'g>],
     sole_reader: &[bool],
 ) -> Var<'g> {
-    if let Some(var) = constant(out, node, x) {
+    if let Some(var) = empty(out, node, x).or_else(|| constant(out, node, x)) {
         return var;
     }
     let inner: Vec<Node> = x.iter().map(|&v| out.op_of(v)).collect();
@@ -140,6 +140,31 @@ fn again<'g>(out: &mut Rewriter<'g>, node: &Node, op: &Op, x: &[Var<'g>]) -> Var
         ..node.clone()
     };
     simplify(out, &node, x, &vec![false; x.len()])
+}
+
+/// Nothing is computed of nothing: an empty result, or one made of an empty input, is a constant,
+/// so that no kernel reads or writes an empty tensor.
+fn empty<'g>(out: &mut Rewriter<'g>, node: &Node, x: &[Var<'g>]) -> Option<Var<'g>> {
+    let is_empty = |v: &Var<'_>| v.shape().numel() == 0;
+    if node.op.is_source() {
+        return None;
+    }
+    let value = match &node.op {
+        Op::Concat(_) if x.iter().any(is_empty) && node.meta.shape.numel() > 0 => {
+            let rest: Vec<Var<'g>> = x.iter().copied().filter(|v| !is_empty(v)).collect();
+            return Some(again(out, node, &node.op, &rest));
+        }
+        Op::Pad(pad) if is_empty(&x[0]) => pad.value,
+        _ if x.iter().any(is_empty) || node.meta.shape.numel() == 0 => {
+            Scalar::zero(node.meta.dtype)
+        }
+        _ => return None,
+    };
+    let like = Node {
+        inputs: Vec::new(),
+        ..node.clone()
+    };
+    Some(out.emit(Op::Const(value), &[], &like))
 }
 
 /// A constant, if all inputs are.

@@ -326,6 +326,9 @@ pub(crate) fn collapse(program: &mut Program) {
             axis += 1;
         }
     }
+    if program.axes.contains(&0) {
+        return; // nothing is computed along these axes, and no position divides by 0
+    }
     let mut axis = 0;
     while axis + 1 < program.axes.len() {
         let boundary = axis + 1 == program.kept;
