@@ -177,6 +177,31 @@ impl Buffer {
         })
     }
 
+    /// Writes several slices one after another, as one upload, without joining them on the host
+    /// first. As [`Buffer::write`], but all lengths must be multiples of 4.
+    pub(crate) fn write_parts(&self, offset: u64, parts: &[&[u8]]) -> Result<(), TensorError> {
+        let bytes = parts.iter().map(|part| part.len() as u64).sum();
+        self.contains(offset, bytes, self.bytes())?;
+        if parts.iter().any(|part| part.len() % 4 != 0) || !offset.is_multiple_of(WORD) {
+            return Err(self.unaligned(offset, bytes, WORD));
+        }
+        let Some(size) = wgpu::BufferSize::new(bytes) else {
+            return Ok(());
+        };
+        self.device().inner().counts.uploads.add(1);
+        self.device().guarded(self.label(), bytes, |_, queue| {
+            // It is `None` exactly where the error scope catches why.
+            if let Some(mut view) = queue.write_buffer_with(&self.inner.wgpu, offset, size) {
+                let mut rest = view.slice(..);
+                for part in parts {
+                    let (mut start, end) = rest.split_at(part.len());
+                    start.copy_from_slice(part);
+                    rest = end;
+                }
+            }
+        })
+    }
+
     pub(crate) fn contains(&self, offset: u64, bytes: u64, size: u64) -> Result<(), TensorError> {
         match offset.checked_add(bytes) {
             Some(end) if end <= size => Ok(()),

@@ -19,6 +19,7 @@ mod memory;
 mod pipeline;
 mod read;
 mod reflect;
+mod runtime;
 
 pub use adapters::{DeviceInfo, DeviceKind};
 pub use bind::{BindGroup, BufferRange, Dispatch};
@@ -30,4 +31,5 @@ pub use device::Device;
 pub use error::TensorError;
 pub use pipeline::{Pipeline, STEP_ROW_BYTES, Source};
 pub use read::Staging;
+pub use runtime::{GpuRuntime, MemoryUse, Progress};
 pub use wgpu;

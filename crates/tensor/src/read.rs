@@ -17,6 +17,9 @@ const PIECE: u64 = 64 << 20;
 /// Idle staging buffers that a device keeps for the next read.
 const KEPT: usize = 4;
 
+/// How to wait for a submission.
+pub(crate) type Wait = fn(&Submission) -> Result<(), TensorError>;
+
 /// Memory that a device copies into and the host reads.
 ///
 /// It is read through `&mut self`, because memory cannot be mapped twice at once.
@@ -66,8 +69,19 @@ impl Staging {
 
     /// Waits for the submission that copied into this, and returns the first `bytes`.
     pub fn read(&mut self, after: &Submission, bytes: u64) -> Result<Vec<u8>, TensorError> {
-        let mut contents = Vec::new();
-        pollster::block_on(self.append_to(&mut contents, after, bytes))?;
+        self.read_when(after, bytes, Submission::wait)
+    }
+
+    /// The same as [`Staging::read`], with the way to wait: [`Submission::wait`] or
+    /// [`Submission::wait_for_back_pressure`].
+    pub(crate) fn read_when(
+        &mut self,
+        after: &Submission,
+        bytes: u64,
+        wait: Wait,
+    ) -> Result<Vec<u8>, TensorError> {
+        let mut contents = Vec::with_capacity(bytes as usize);
+        pollster::block_on(self.append_when(&mut contents, after, bytes, wait))?;
         Ok(contents)
     }
 
@@ -78,9 +92,20 @@ impl Staging {
         after: &Submission,
         bytes: u64,
     ) -> Result<(), TensorError> {
+        self.append_when(contents, after, bytes, Submission::wait)
+            .await
+    }
+
+    async fn append_when(
+        &mut self,
+        contents: &mut Vec<u8>,
+        after: &Submission,
+        bytes: u64,
+        wait: Wait,
+    ) -> Result<(), TensorError> {
         self.contains(0, bytes)?;
         if bytes == 0 {
-            return after.wait();
+            return wait(after);
         }
         let device = after.device();
         // wgpu maps whole words.
@@ -95,13 +120,13 @@ impl Staging {
             other => other,
         })?;
         let unmap = Unmap(&self.wgpu);
-        after.wait()?;
+        wait(after)?;
         if mapped.await.is_err() {
             device.check()?;
             return Err(device.lose("its memory could not be read"));
         }
         match slice.get_mapped_range() {
-            Ok(view) => contents.extend(view.iter().take(bytes as usize)),
+            Ok(view) => contents.extend_from_slice(view.get(..bytes as usize).unwrap_or(&view)),
             Err(error) => {
                 let (label, message) = (self.label.clone(), error.to_string());
                 return Err(TensorError::Internal { label, message });

@@ -1,0 +1,284 @@
+//! A plan made ready for a device: pipelines, buffers of its own, and the flat list of dispatches.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use gradus_graph::backend::{BackendError, Report, StepRow};
+use gradus_graph::plan::{Kernel, Plan, Role};
+use gradus_graph::step_row;
+
+use super::error::of_kernel;
+use super::estimate;
+use super::shared::Shared;
+use crate::buffer::WORD;
+use crate::{
+    BindGroup, Buffer, BufferRange, Commands, Device, Dispatch, Pass, Pipeline, STEP_ROW_BYTES,
+    Staging, TensorError, wgpu,
+};
+
+/// Steps that one submit can hold: step rows, and rows of the ring.
+pub(super) const ROWS: usize = 64;
+
+/// Bytes of all step rows.
+const ROW_BYTES: u64 = ROWS as u64 * STEP_ROW_BYTES;
+
+/// A compiled plan.
+pub(super) struct Program {
+    pub(super) plan: Arc<Plan>,
+    launches: Vec<Launch>,
+    /// For each launch, what it runs on; made anew when a shared buffer is replaced.
+    dispatches: Vec<Dispatch>,
+    /// Step rows, and right after them the inputs: the last rows and the inputs are one upload.
+    upload: Buffer,
+    rows: Vec<BindGroup>,
+    /// Ring, outputs, literals, error words.
+    own: BTreeMap<Role, Buffer>,
+    /// Idle memory for reports.
+    pub(super) stagings: Vec<Staging>,
+}
+
+/// A kernel on its way to the device, but for its memory.
+pub(super) struct Launch {
+    pub(super) pipeline: Pipeline,
+    pub(super) grid: [u32; 3],
+    /// An estimate of the time it takes.
+    pub(super) seconds: f64,
+}
+
+impl Program {
+    /// Binds the memory of a plan; `in_flight` submits may be under way at once.
+    pub(super) fn new(
+        device: &Device,
+        plan: Arc<Plan>,
+        launches: Vec<Launch>,
+        shared: &Shared,
+        in_flight: usize,
+    ) -> Result<Self, BackendError> {
+        use wgpu::BufferUsages as Usage;
+        let usage = Usage::STORAGE | Usage::UNIFORM | Usage::COPY_SRC | Usage::COPY_DST;
+        let label = format!("{}/upload", plan.name);
+        let bytes = ROW_BYTES + bytes_of(&plan, &Role::Upload);
+        let upload = Buffer::new(device, &label, bytes, usage)?;
+        let rows = (0..ROWS as u64).map(|row| BindGroup::step_row(device, &upload, row));
+        let mut program = Self {
+            rows: rows.collect::<Result<_, _>>()?,
+            own: own_buffers(device, &plan)?,
+            dispatches: Vec::new(),
+            stagings: Vec::new(),
+            plan,
+            launches,
+            upload,
+        };
+        program.dispatches = program.bound(device, shared)?;
+        for _ in 0..in_flight {
+            program.stagings.push(program.staging(device)?);
+        }
+        Ok(program)
+    }
+
+    /// The dispatches over this memory.
+    pub(super) fn bound(
+        &self,
+        device: &Device,
+        shared: &Shared,
+    ) -> Result<Vec<Dispatch>, BackendError> {
+        let kernels = self.plan.kernels.iter().zip(&self.launches).enumerate();
+        kernels
+            .map(|(line, (kernel, launch))| {
+                let dispatch = self.dispatch(device, shared, kernel, launch);
+                dispatch.map_err(|error| of_kernel(line, kernel, error))
+            })
+            .collect()
+    }
+
+    pub(super) fn rebind(&mut self, dispatches: Vec<Dispatch>) {
+        self.dispatches = dispatches;
+    }
+
+    fn dispatch(
+        &self,
+        device: &Device,
+        shared: &Shared,
+        kernel: &Kernel,
+        launch: &Launch,
+    ) -> Result<Dispatch, TensorError> {
+        let missing = |what: &str| TensorError::Validation {
+            label: kernel.label.clone(),
+            message: format!("it binds {what}, which the plan does not have"),
+        };
+        let mut ranges: Vec<BufferRange> = Vec::with_capacity(kernel.bindings.len());
+        for binding in &kernel.bindings {
+            let role = self.plan.buffers.get(binding.buffer.index());
+            let role = role.map(|b| &b.role).ok_or_else(|| missing("a buffer"))?;
+            let (buffer, start) = self
+                .buffer(shared, role)
+                .ok_or_else(|| missing(&role.to_string()))?;
+            ranges.push(match role {
+                // The plan knows one row; the kernel is told where this step's is.
+                Role::Ring => buffer.whole(),
+                _ => buffer.range(start + binding.offset, binding.bytes)?,
+            });
+        }
+        let (label, grid) = (kernel.label.as_str(), launch.grid);
+        let dispatch = Dispatch::new(device, label, &launch.pipeline, &ranges, grid)?;
+        dispatch.validate(device, label, self.rows.first())?;
+        Ok(dispatch)
+    }
+
+    /// The buffer of a role, and the byte in it where the plan's begins.
+    pub(super) fn buffer<'a>(
+        &'a self,
+        shared: &'a Shared,
+        role: &Role,
+    ) -> Option<(&'a Buffer, u64)> {
+        match role {
+            Role::Upload => Some((&self.upload, ROW_BYTES)),
+            _ => Some((self.own.get(role).or_else(|| shared.get(role))?, 0)),
+        }
+    }
+
+    /// Writes the step rows and the inputs, as one upload. Rows of steps that are under way may be
+    /// overwritten: the device does it after those steps.
+    pub(super) fn upload(&self, rows: &[StepRow], inputs: &[u32]) -> Result<(), TensorError> {
+        let mut words = Vec::with_capacity(rows.len() * step_row::WORDS);
+        let mut ring = 0u32;
+        for row in rows {
+            let start = words.len() + step_row::RING as usize;
+            words.extend_from_slice(row);
+            if let Some(word) = words.get_mut(start) {
+                *word = ring;
+            }
+            ring += u32::try_from(self.plan.ring_row).unwrap_or(0);
+        }
+        let first = ROW_BYTES - words.len() as u64 * WORD;
+        let parts = [words.as_slice(), inputs].map(bytemuck::cast_slice);
+        self.upload.write_parts(first, &parts)
+    }
+
+    /// The end of the submit that begins at launch `at` of `steps` steps, all launches numbered.
+    pub(super) fn part(&self, at: usize, steps: usize) -> usize {
+        let (each, all) = (self.launches.len(), steps * self.launches.len());
+        let mut seconds = 0.0;
+        for i in at..all {
+            seconds += self.launches.get(i % each).map_or(0.0, |l| l.seconds);
+            if seconds > estimate::LONGEST && i > at {
+                return i;
+            }
+        }
+        all
+    }
+
+    /// Submits that one step takes.
+    pub(super) fn submits(&self) -> usize {
+        let (mut at, mut submits) = (0, 0);
+        while at < self.launches.len() {
+            at = self.part(at, 1);
+            submits += 1;
+        }
+        submits.max(1)
+    }
+
+    /// Records launches `range` of `steps` steps.
+    pub(super) fn record(&self, pass: &mut Pass<'_>, range: Range<usize>, steps: usize) {
+        let each = self.dispatches.len();
+        let mut set = None;
+        for i in range {
+            let step = i / each;
+            if set != Some(step)
+                && let Some(row) = self.rows.get(ROWS - steps + step)
+            {
+                pass.set_step_row(row);
+                set = Some(step);
+            }
+            if let Some(dispatch) = self.dispatches.get(i % each) {
+                pass.dispatch(dispatch);
+            }
+        }
+    }
+
+    /// Records the copies of what `steps` steps report, and clears the error words.
+    pub(super) fn record_report(
+        &self,
+        commands: &mut Commands,
+        staging: &Staging,
+        steps: usize,
+    ) -> Result<(), TensorError> {
+        if let Some(errors) = self.own.get(&Role::Errors) {
+            commands.copy_to_staging(&errors.whole(), staging, 0)?;
+            commands.clear(errors);
+        }
+        if let Some(ring) = self.own.get(&Role::Ring) {
+            let rows = ring.range(0, self.row_bytes() * steps as u64)?;
+            commands.copy_to_staging(&rows, staging, self.error_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Bytes that `steps` steps report.
+    pub(super) fn report_bytes(&self, steps: usize) -> u64 {
+        self.error_bytes() + self.row_bytes() * steps as u64
+    }
+
+    /// What those bytes say.
+    pub(super) fn report(&self, bytes: &[u8], steps: usize) -> Report {
+        let words: Vec<u32> = bytemuck::pod_collect_to_vec(bytes);
+        let (errors, rows) = words.split_at((self.error_bytes() / WORD) as usize);
+        let mut rows = rows.chunks_exact(self.plan.ring_row.max(1));
+        let floats = |row: &[u32]| row.iter().map(|&w| f32::from_bits(w)).collect();
+        Report {
+            rows: (0..steps)
+                .map(|_| rows.next().map(floats).unwrap_or_default())
+                .collect(),
+            errors: errors.iter().copied().take(self.plan.sites.len()).collect(),
+        }
+    }
+
+    /// Memory for a report.
+    pub(super) fn staging(&self, device: &Device) -> Result<Staging, TensorError> {
+        let label = format!("{}/report", self.plan.name);
+        Staging::new(device, &label, self.report_bytes(ROWS))
+    }
+
+    /// Bytes of own buffers that the plan knows, of step rows, and of further rows of the ring.
+    pub(super) fn bytes(&self) -> (u64, u64, u64) {
+        let own: u64 = self.own.values().map(Buffer::padded_bytes).sum();
+        let further = self.row_bytes() * (ROWS as u64 - 1);
+        let planned = self.upload.padded_bytes() - ROW_BYTES + own - further;
+        (planned, ROW_BYTES, further)
+    }
+
+    fn row_bytes(&self) -> u64 {
+        self.plan.ring_row as u64 * WORD
+    }
+
+    fn error_bytes(&self) -> u64 {
+        self.own.get(&Role::Errors).map_or(0, Buffer::padded_bytes)
+    }
+}
+
+/// Bytes of a role's buffer in a plan; 0 if it has none.
+pub(super) fn bytes_of(plan: &Plan, role: &Role) -> u64 {
+    let buffer = plan.buffers.iter().find(|b| b.role == *role);
+    buffer.map_or(0, |b| b.bytes)
+}
+
+fn own_buffers(device: &Device, plan: &Plan) -> Result<BTreeMap<Role, Buffer>, TensorError> {
+    let mut own = BTreeMap::new();
+    for role in [Role::Ring, Role::Outputs, Role::Errors, Role::Literals] {
+        let rows = if role == Role::Ring { ROWS as u64 } else { 1 };
+        let bytes = bytes_of(plan, &role).saturating_mul(rows);
+        if bytes > 0 {
+            let label = format!("{}/{role}", plan.name);
+            own.insert(role, Buffer::zeroed(device, &label, bytes)?);
+        }
+    }
+    if let Some(literals) = own.get(&Role::Literals) {
+        for (value, array) in &plan.literals {
+            if let Some(value) = plan.values.get(value.index()) {
+                literals.write(value.offset, bytemuck::cast_slice(&array.to_words()))?;
+            }
+        }
+    }
+    Ok(own)
+}
