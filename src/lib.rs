@@ -1,1 +1,2 @@
 //! Gradus trains neural networks.
+#![forbid(unsafe_code)]

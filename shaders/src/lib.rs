@@ -2,6 +2,7 @@
 //!
 //! A kernel calls the functions of `lib/` by name; [`imports`] finds which files that takes. All
 //! names start with `g_`, so that they cannot meet one of a kernel.
+#![forbid(unsafe_code)]
 
 /// The files of `lib/`: name and text. A file may use functions of others.
 pub const FILES: &[(&str, &str)] = &[

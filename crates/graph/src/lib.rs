@@ -1,6 +1,7 @@
 //! What to compute: shapes, dtypes, host arrays, ops, `Var`, `Scope`, gradients, passes and plans.
 //!
 //! Knows no device, no wgpu and no files: any plan can be made and printed anywhere.
+#![forbid(unsafe_code)]
 
 mod array;
 pub mod backend;

@@ -1,7 +1,9 @@
 //! `Var`: the symbolic value that layers compute with.
 
+mod operand;
+mod operators;
+
 use std::fmt;
-use std::ops::{Add, Div, Mul, Neg, Not, Rem, Shl, Shr, Sub};
 use std::sync::Arc;
 
 use crate::ops::{
@@ -9,6 +11,9 @@ use crate::ops::{
     Op, Pad, Permute, Reduce, Reduction, Reshape, Slice, Softmax, Unary,
 };
 use crate::{DType, Graph, IntoShape, NodeId, Scalar, Shape};
+use operand::convert;
+
+pub use operand::{Operand, Select};
 
 /// A symbolic value: the result of a node of a [`Graph`], with its shape and dtype.
 ///
@@ -24,48 +29,6 @@ pub struct Var<'g> {
 impl fmt::Debug for Var<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "%{} {}{}", self.id.0, self.meta.dtype, self.meta.shape)
-    }
-}
-
-/// A `Var` or a number, as the other side of an operation.
-pub trait Operand<'g> {
-    /// As a `Var` of `like`'s graph; a number takes `like`'s dtype where it can.
-    fn operand(self, like: Var<'g>) -> Var<'g>;
-}
-
-impl<'g> Operand<'g> for Var<'g> {
-    fn operand(self, _: Var<'g>) -> Var<'g> {
-        self
-    }
-}
-
-macro_rules! number_operand {
-    ($($t:ty),*) => {$(
-        impl<'g> Operand<'g> for $t {
-            fn operand(self, like: Var<'g>) -> Var<'g> {
-                like.graph.scalar(convert(Scalar::from(self), like.dtype()))
-            }
-        }
-    )*};
-}
-
-number_operand!(f32, f64, i32, u32, bool, Scalar);
-
-/// A literal takes the dtype of its partner where no value is lost.
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "checked to be exact"
-)]
-fn convert(value: Scalar, dtype: DType) -> Scalar {
-    match (value, dtype) {
-        (Scalar::I32(v), DType::F32) => Scalar::F32(f64::from(v)),
-        (Scalar::U32(v), DType::F32) => Scalar::F32(f64::from(v)),
-        (Scalar::I32(v), DType::U32) => u32::try_from(v).map_or(value, Scalar::U32),
-        (Scalar::U32(v), DType::I32) => i32::try_from(v).map_or(value, Scalar::I32),
-        (Scalar::F32(v), DType::I32) if f64::from(v as i32) == v => Scalar::I32(v as i32),
-        (Scalar::F32(v), DType::U32) if f64::from(v as u32) == v => Scalar::U32(v as u32),
-        _ => value,
     }
 }
 
@@ -508,34 +471,6 @@ impl<'g> Var<'g> {
     }
 }
 
-/// The last argument of [`Var::select`]: decides the dtype of number literals together with the
-/// middle one.
-pub trait Select<'g>: Operand<'g> + Sized {
-    /// Both branches as `Var`s; a number takes the dtype of a `Var` on the other side, and `f32`
-    /// if both are numbers.
-    fn pair(self, condition: Var<'g>, then: impl Operand<'g>) -> (Var<'g>, Var<'g>) {
-        // A bool partner converts no number, so each side keeps its own dtype here.
-        let otherwise = self.operand(condition);
-        let then = then.operand(otherwise);
-        (then, otherwise)
-    }
-}
-
-impl<'g> Select<'g> for Var<'g> {}
-
-macro_rules! number_select {
-    ($($t:ty),*) => {$(
-        impl<'g> Select<'g> for $t {
-            fn pair(self, condition: Var<'g>, then: impl Operand<'g>) -> (Var<'g>, Var<'g>) {
-                let then = then.operand(condition);
-                (then, self.operand(then))
-            }
-        }
-    )*};
-}
-
-number_select!(f32, f64, i32, u32, bool, Scalar);
-
 /// Expands all to their common shape; `None`, with the mistake recorded, if there is none.
 #[track_caller]
 fn broadcast<'g, const N: usize>(op: &'static str, vars: [Var<'g>; N]) -> Option<[Var<'g>; N]> {
@@ -552,100 +487,4 @@ fn broadcast<'g, const N: usize>(op: &'static str, vars: [Var<'g>; N]) -> Option
         return None;
     };
     Some(vars.map(|v| v.expand(shape)))
-}
-
-macro_rules! methods {
-    (unary { $($u:ident => $uop:ident: $udoc:literal,)* } binary { $($b:ident => $bop:ident: $bdoc:literal,)* }) => {
-        impl<'g> Var<'g> {
-            $(#[doc = $udoc]
-            #[track_caller]
-            pub fn $u(self) -> Self {
-                self.unary(Unary::$uop)
-            })*
-            $(#[doc = $bdoc]
-            #[track_caller]
-            pub fn $b(self, other: impl Operand<'g>) -> Self {
-                self.binary(Binary::$bop, other)
-            })*
-        }
-    };
-}
-
-methods! {
-    unary {
-    abs => Abs: "`|x|`; the derivative at 0 is 0.",
-    sign => Sign: "−1, 0 or 1.",
-    exp => Exp: "`eˣ`",
-    expm1 => Expm1: "`eˣ − 1`, exact near 0.",
-    log => Log: "Natural logarithm.",
-    log1p => Log1p: "`ln(1 + x)`, exact near 0.",
-    sqrt => Sqrt: "`√x`",
-    rsqrt => Rsqrt: "`1/√x`",
-    recip => Recip: "`1/x`",
-    square => Square: "`x²`",
-    sin => Sin: "Sine of radians.",
-    cos => Cos: "Cosine of radians.",
-    tanh => Tanh: "Hyperbolic tangent.",
-    sigmoid => Sigmoid: "`1 / (1 + e⁻ˣ)`",
-    erf => Erf: "The error function.",
-    relu => Relu: "`max(x, 0)`; the derivative at 0 is 0.",
-    floor => Floor: "Largest integer not above.",
-    ceil => Ceil: "Smallest integer not below.",
-    round => Round: "Nearest integer, halves to even.",
-    is_nan => IsNan: "True for NaN.",
-    }
-    binary {
-    pow => Pow: "`xʸ`",
-    maximum => Max: "The larger; ties split the gradient.",
-    minimum => Min: "The smaller; ties split the gradient.",
-    eq => Eq: "`x = y`, bool.",
-    ne => Ne: "`x ≠ y`, bool.",
-    lt => Lt: "`x < y`, bool.",
-    le => Le: "`x ≤ y`, bool.",
-    gt => Gt: "`x > y`, bool.",
-    ge => Ge: "`x ≥ y`, bool.",
-    and => And: "Bitwise, or logical, and.",
-    or => Or: "Bitwise, or logical, or.",
-    xor => Xor: "Bitwise, or logical, exclusive or.",
-    }
-}
-
-macro_rules! operators {
-    ($($trait:ident $method:ident $op:ident),*) => {$(
-        impl<'g, T: Operand<'g>> $trait<T> for Var<'g> {
-            type Output = Var<'g>;
-            #[track_caller]
-            fn $method(self, other: T) -> Var<'g> {
-                self.binary(Binary::$op, other)
-            }
-        }
-        operators!(@left $trait $method $op f32 f64 i32 u32);
-    )*};
-    (@left $trait:ident $method:ident $op:ident $($t:ty)*) => {$(
-        impl<'g> $trait<Var<'g>> for $t {
-            type Output = Var<'g>;
-            #[track_caller]
-            fn $method(self, other: Var<'g>) -> Var<'g> {
-                self.operand(other).binary(Binary::$op, other)
-            }
-        }
-    )*};
-}
-
-operators!(Add add Add, Sub sub Sub, Mul mul Mul, Div div Div, Rem rem Rem, Shl shl Shl, Shr shr Shr);
-
-impl<'g> Neg for Var<'g> {
-    type Output = Self;
-    #[track_caller]
-    fn neg(self) -> Self {
-        self.unary(Unary::Neg)
-    }
-}
-
-impl<'g> Not for Var<'g> {
-    type Output = Self;
-    #[track_caller]
-    fn not(self) -> Self {
-        self.unary(Unary::Not)
-    }
 }
