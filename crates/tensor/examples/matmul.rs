@@ -5,6 +5,8 @@
 //! shaders are only written there. `ROW_SUM=1` sums A as well.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measuring tool")]
 
+#[path = "../tests/support/clock.rs"]
+mod clock;
 #[path = "../tests/support/kernels.rs"]
 mod kernels;
 
@@ -78,14 +80,14 @@ fn main() -> anyhow::Result<()> {
         let times = (3e8 / flops).ceil() as u32;
         let mut best = [0f64; 2];
         for _ in 0..5 {
-            let (cpu, wall) = (cpu_seconds(), Instant::now());
+            let (cpu, wall) = (clock::cpu_seconds(), Instant::now());
             let mut runs = 0;
             while wall.elapsed().as_millis() < 250 {
                 ready.run(times)?;
                 runs += times;
             }
             let work = flops * f64::from(runs) * 1e-9;
-            let [by_cpu, by_wall] = [cpu_seconds() - cpu, wall.elapsed().as_secs_f64()];
+            let [by_cpu, by_wall] = [clock::cpu_seconds() - cpu, wall.elapsed().as_secs_f64()];
             best = [best[0].max(work / by_cpu), best[1].max(work / by_wall)];
         }
         println!(
@@ -97,11 +99,4 @@ fn main() -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-/// User and system time of this process, from clock ticks of 10 ms.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split(' ').collect();
-    (fields[12].parse::<f64>().unwrap() + fields[13].parse::<f64>().unwrap()) / 100.0
 }

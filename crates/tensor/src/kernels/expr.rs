@@ -448,12 +448,17 @@ pub(super) fn literal(v: Scalar) -> String {
                 return "g_nan()".to_owned();
             }
             // WGSL has no infinity; graphs use the largest finite numbers in its place.
-            let v = v.clamp(f32::MIN, f32::MAX);
+            let digits = if v.abs() >= f32::MAX {
+                // The shortest decimal of the largest number is above it, which tint refuses.
+                "0x1.fffffep+127f".to_owned()
+            } else {
+                format!("{:?}f", v.abs())
+            };
             // Parentheses, since `--1.0` is no WGSL.
             if v.is_sign_negative() {
-                format!("({v:?}f)")
+                format!("(-{digits})")
             } else {
-                format!("{v:?}f")
+                digits
             }
         }
         Scalar::I32(i32::MIN) => "(-2147483647 - 1)".to_owned(),

@@ -1,5 +1,7 @@
 //! Programs of every kind, with data: what the planner makes of common layers, and awkward shapes.
 
+#![allow(dead_code, reason = "each user takes what it needs")]
+
 use gradus_graph::ops::{Binary, Reduction, Unary};
 use gradus_graph::philox::Rng;
 use gradus_graph::plan::Role;
@@ -228,7 +230,7 @@ pub(crate) fn all() -> Vec<Sample> {
     all
 }
 
-fn adam(n: usize) -> Sample {
+pub(crate) fn adam(n: usize) -> Sample {
     let mut b = Build::new(&[n], &[]);
     let at = Index::axis(0);
     let operands: Vec<_> = (0..4).map(|_| b.floats(n)).collect();
@@ -349,7 +351,7 @@ fn gather() -> Sample {
     b.done("gather")
 }
 
-fn dropout(n: usize) -> Sample {
+pub(crate) fn dropout(n: usize) -> Sample {
     let mut b = Build::new(&[3, n], &[]);
     let x = b.floats(3 * n);
     let at = b.flat();
@@ -461,7 +463,7 @@ fn bools() -> Sample {
     b.done("bools")
 }
 
-fn softmax_in_place(rows: usize, cols: usize) -> Sample {
+pub(crate) fn softmax_in_place(rows: usize, cols: usize) -> Sample {
     let mut b = Build::new(&[rows], &[cols]);
     let x = b.floats(rows * cols);
     let at = b.flat();
@@ -476,7 +478,7 @@ fn softmax_in_place(rows: usize, cols: usize) -> Sample {
     b.done(format!("softmax in place {rows}x{cols}"))
 }
 
-fn layer_norm(rows: usize, cols: usize) -> Sample {
+pub(crate) fn layer_norm(rows: usize, cols: usize) -> Sample {
     let mut b = Build::new(&[rows], &[cols]);
     let (x, gamma) = (b.floats(rows * cols), b.floats(cols));
     let at = b.flat();
@@ -501,7 +503,7 @@ fn layer_norm(rows: usize, cols: usize) -> Sample {
 }
 
 /// The loss of each row, and the gradient over the logits.
-fn cross_entropy(rows: usize, cols: usize) -> Sample {
+pub(crate) fn cross_entropy(rows: usize, cols: usize) -> Sample {
     let mut b = Build::new(&[rows], &[cols]);
     let logits = b.floats(rows * cols);
     let labels = b.ints(rows, cols as u32 + 1, DType::U32);
@@ -543,7 +545,7 @@ fn cross_entropy(rows: usize, cols: usize) -> Sample {
 }
 
 /// `[K, N] -> [N]`, kept axis contiguous.
-fn column_sum(rows: usize, cols: usize) -> Sample {
+pub(crate) fn column_sum(rows: usize, cols: usize) -> Sample {
     let mut b = Build::new(&[cols], &[rows]);
     let x = b.floats(rows * cols);
     let at = Index::axis(1).scaled(cols as i64).plus(&Index::axis(0));
@@ -555,7 +557,7 @@ fn column_sum(rows: usize, cols: usize) -> Sample {
     b.done(format!("column sum {rows}x{cols}"))
 }
 
-fn arg_max(rows: usize, cols: usize) -> Sample {
+pub(crate) fn arg_max(rows: usize, cols: usize) -> Sample {
     let mut b = Build::new(&[rows], &[cols]);
     // Few distinct values: ties go to the first.
     let x = b.ints(rows * cols, 5, DType::I32);
@@ -571,7 +573,7 @@ fn arg_max(rows: usize, cols: usize) -> Sample {
     b.done(format!("arg max {rows}x{cols}"))
 }
 
-fn sum_all(n: usize) -> Sample {
+pub(crate) fn sum_all(n: usize) -> Sample {
     let mut b = Build::new(&[], &[n]);
     let x = b.floats(n);
     let x = b.load(x, &Index::axis(0));
@@ -581,7 +583,7 @@ fn sum_all(n: usize) -> Sample {
     b.done(format!("sum of all {n}"))
 }
 
-fn many_rows(rows: usize) -> Sample {
+pub(crate) fn many_rows(rows: usize) -> Sample {
     let mut b = Build::new(&[rows], &[3]);
     let x = b.floats(rows * 3);
     let at = b.flat();
@@ -593,7 +595,7 @@ fn many_rows(rows: usize) -> Sample {
 }
 
 /// A permutation: loads that are not neighbours.
-fn transposed() -> Sample {
+pub(crate) fn transposed() -> Sample {
     let mut b = Build::new(&[5, 8, 12], &[]);
     let x = b.floats(480);
     let axes = [1, 2, 0].map(Index::axis);
@@ -604,7 +606,7 @@ fn transposed() -> Sample {
     b.done("transposed")
 }
 
-fn broadcast() -> Sample {
+pub(crate) fn broadcast() -> Sample {
     let mut b = Build::new(&[6, 10, 8], &[]);
     let (row, col, one) = (b.floats(10), b.floats(8), b.floats(1));
     let (row, col) = (b.load(row, &Index::axis(1)), b.load(col, &Index::axis(2)));

@@ -6,7 +6,7 @@ use super::super::{ShaderError, Writer, small};
 
 /// The program over as few axes as possible: axes of size 1 go, and neighbours that every index
 /// walks as if they were one become one.
-pub(crate) fn simplified(program: &Program) -> Program {
+pub fn simplified(program: &Program) -> Program {
     let mut program = program.clone();
     let mut axis = 0;
     while axis < program.axes.len() {

@@ -1,26 +1,42 @@
 //! Which variant for which program.
 
-use gradus_graph::{DeviceClass, Expr, Index, Program};
+use gradus_graph::{DeviceClass, Expr, Program};
 
-use super::super::index::is_quad;
+use super::super::index::{is_constant, is_quad};
 use super::{Pointwise, Rows, Variant, Wide};
+
+/// Bytes of workgroup memory on every device: WebGPU's default.
+const WORKGROUP_MEMORY: u32 = 16 << 10;
 
 /// The variant for this program on this class of device.
 pub fn choose(program: &Program, class: DeviceClass) -> Variant {
-    let software = class != DeviceClass::Gpu;
     if program.is_pointwise() {
-        let wide = program.axes.len().checked_sub(1);
+        let last = program.axes.len().checked_sub(1);
         return Variant::Pointwise(Pointwise {
-            wide: wide.is_some_and(|axis| quads(program, axis) > 0),
-            invocations: if software { 64 } else { 256 },
-            repeat: if software { 4 } else { 1 },
+            wide: last.is_some_and(|axis| gain(program, axis) > 0),
+            invocations: 256,
         });
     }
-    Variant::Rows(if software {
-        software_rows(program)
-    } else {
-        gpu_rows(program)
-    })
+    let mut rows = match class {
+        DeviceClass::Gpu => gpu_rows(program),
+        DeviceClass::Software | DeviceClass::Cpu => software_rows(program),
+    };
+    while !fits(program, rows) && rows.slices > 1 {
+        rows.slices /= 2;
+    }
+    Variant::Rows(rows)
+}
+
+/// Whether the workgroup memory is what every device has.
+fn fits(program: &Program, rows: Rows) -> bool {
+    let arrays = program.exprs.iter().map(|e| match e {
+        Expr::Reduce(..) => 1,
+        Expr::ArgReduce(..) => 2,
+        _ => 0,
+    });
+    let lanes = if rows.wide == Wide::Kept { 4 } else { 1 };
+    let bytes = arrays.sum::<u32>() * 4 * lanes * rows.across * rows.slices;
+    rows.slices == 1 || bytes <= WORKGROUP_MEMORY
 }
 
 /// All variants that compute this program.
@@ -30,16 +46,9 @@ pub fn variants(program: &Program) -> Vec<Variant> {
     if program.is_pointwise() {
         let wides = [false, true].into_iter();
         let wides = wides.filter(|wide| !wide || last.is_some_and(divisible));
-        let sizes = [(64, 4), (256, 1)];
         return wides
             .flat_map(|wide| {
-                sizes.map(|(invocations, repeat)| {
-                    Variant::Pointwise(Pointwise {
-                        wide,
-                        invocations,
-                        repeat,
-                    })
-                })
+                [64, 256].map(|invocations| Variant::Pointwise(Pointwise { wide, invocations }))
             })
             .collect();
     }
@@ -59,64 +68,81 @@ pub fn variants(program: &Program) -> Vec<Variant> {
         (32, 8, false),
     ];
     let with = |wide| {
-        shapes.map(|(across, slices, slices_adjacent)| {
-            // Workgroup memory: four rows take four times as much.
-            let across = if wide == Wide::Kept && across * slices > 128 {
-                across.div_ceil(2)
-            } else {
-                across
-            };
-            Variant::Rows(Rows {
-                across,
-                slices,
-                wide,
-                slices_adjacent,
-            })
+        shapes.map(|(across, slices, slices_adjacent)| Rows {
+            across,
+            slices,
+            wide,
+            slices_adjacent,
         })
     };
-    wides.into_iter().flat_map(with).collect()
+    wides
+        .into_iter()
+        .flat_map(with)
+        .filter(|rows| fits(program, *rows))
+        .map(Variant::Rows)
+        .collect()
 }
 
-/// The axis along which most loads and stores come in fours.
+/// The axis along which computing four neighbours at once gains most.
 fn wide_rows(program: &Program) -> Wide {
-    let kept = program.kept.checked_sub(1).map_or(0, |a| quads(program, a));
-    let reduced = program.axes.len().checked_sub(1);
-    let reduced = reduced
-        .filter(|axis| *axis >= program.kept)
-        .map_or(0, |a| quads(program, a));
-    match (kept, reduced) {
-        (0, 0) => Wide::No,
-        (kept, reduced) if kept > reduced => Wide::Kept,
-        _ => Wide::Reduced,
+    let last = program.axes.len().checked_sub(1);
+    let last = last.filter(|axis| *axis >= program.kept);
+    let reduced = last.map_or(0, |axis| gain(program, axis));
+    let kept = program.kept.checked_sub(1);
+    let kept = kept.map_or(0, |axis| gain(program, axis));
+    if reduced <= 0 && kept <= 0 {
+        Wide::No
+    } else if kept > reduced {
+        Wide::Kept
+    } else {
+        Wide::Reduced
     }
 }
 
-/// How many loads and stores come in fours along this axis; 0 unless its size is a multiple.
-fn quads(program: &Program, axis: usize) -> usize {
+/// What computing four neighbours along an axis saves: three accesses of four where they are
+/// neighbours in memory. Where they are not it costs: the code is four times as long. What happens
+/// once for a row counts little against what happens at every step.
+fn gain(program: &Program, axis: usize) -> i64 {
     if program.axes.get(axis).is_none_or(|n| n % 4 != 0) {
         return 0;
     }
-    let quad = |index: &&Index| is_quad(index, axis);
     let loads = program.exprs.iter().filter_map(|e| match e {
         Expr::Load { index, .. } | Expr::LoadRow { index, .. } => Some(index),
         _ => None,
     });
     let stores = program.stores.iter().map(|s| &s.index);
-    loads.chain(stores).filter(quad).count()
+    let gains = loads.chain(stores).map(|index| {
+        let weight = if program.is_full_index(index) { 16 } else { 1 };
+        if is_quad(index, axis) {
+            3 * weight
+        } else if is_constant(index, axis) {
+            0
+        } else {
+            -weight
+        }
+    });
+    gains.sum()
 }
 
 /// One invocation for every row, as barriers cost most there; several only for a few long rows,
-/// which would leave the device idle.
+/// which would leave most lanes of the vector unit idle. Measured on lavapipe 22.3.
 fn software_rows(program: &Program) -> Rows {
     let wide = wide_rows(program);
     let (rows, steps) = sizes(program, wide);
-    let slices = if rows >= 64 {
-        1
+    let slices = if rows < 16 {
+        power_of_two(steps / 32).clamp(1, 16)
     } else {
-        power_of_two(steps / 32).clamp(1, 64)
+        1
+    };
+    // Large workgroups cost less to start, small ones occupy more threads.
+    let across = match (slices, rows) {
+        (1, 8192..) => 256,
+        (1, 1024..) => 32,
+        (1, _) => 8,
+        _ => 1,
     };
     Rows {
-        across: if slices == 1 { 8 } else { 1 },
+        across,
         slices,
         wide,
         slices_adjacent: true,

@@ -12,7 +12,7 @@ use super::expr::Emitter;
 use super::memory::Memory;
 use super::{Shader, ShaderError, Writer, index};
 
-pub(crate) use axes::simplified;
+pub use axes::simplified;
 pub use choose::{choose, variants};
 pub use pointwise::Pointwise;
 pub use rows::{Rows, Wide};

@@ -1,0 +1,173 @@
+//! Every generated shader is WGSL for naga and for tint, and becomes SPIR-V, MSL and HLSL.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[path = "support/kernels.rs"]
+mod kernels;
+#[path = "support/products.rs"]
+mod products;
+#[path = "support/samples.rs"]
+mod samples;
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use gradus_graph::Target;
+use gradus_graph::plan::{KernelKind, ScatterKernel, TakeKernel};
+use gradus_graph::{DType, DeviceClass};
+use gradus_tensor::kernels::{Shader, shader, shader_as, variants};
+use kernels::Memory;
+use naga::back::{hlsl, msl, spv};
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+
+/// All shaders of all samples, without repeats.
+fn shaders() -> Vec<Shader> {
+    let mut seen = BTreeSet::new();
+    let mut all = Vec::new();
+    let mut add = |kind: KernelKind, memory: &[Memory]| {
+        let (plan, kernel) = kernels::plan(Target::webgpu(), kind, memory);
+        let mut shaders = vec![shader(&plan, &kernel).unwrap()];
+        let forced = variants(&kernel);
+        shaders.extend(
+            forced
+                .iter()
+                .map(|v| shader_as(&plan, &kernel, *v).unwrap()),
+        );
+        for shader in shaders {
+            if seen.insert(shader.wgsl.clone()) {
+                all.push(shader);
+            }
+        }
+    };
+    for sample in samples::all() {
+        add(KernelKind::Program(sample.program), &sample.memory);
+    }
+    for case in products::cases() {
+        let (kernel, memory) = products::kernel(&case);
+        add(KernelKind::MatMul(kernel), &memory);
+    }
+    for (kind, memory) in others() {
+        add(kind, &memory);
+    }
+    all
+}
+
+fn others() -> Vec<(KernelKind, Vec<Memory>)> {
+    let ints = |n| Memory::input(DType::U32, vec![0; n]);
+    let scatter = ScatterKernel {
+        x: 0,
+        index: 1,
+        out: 2,
+        count: 300_000,
+        rows: 10,
+        width: 3,
+    };
+    let take = TakeKernel {
+        order: 0,
+        count: 5,
+        samples: 20,
+        arrays: vec![(1, 2, 3), (3, 4, 1)],
+    };
+    vec![
+        (
+            KernelKind::ScatterAdd(scatter),
+            vec![
+                Memory::floats(&[0.0; 8]),
+                ints(8),
+                Memory::output(DType::F32, 30),
+            ],
+        ),
+        (
+            KernelKind::Take(take),
+            vec![
+                ints(20),
+                Memory::floats(&[0.0; 60]),
+                Memory::output(DType::F32, 15),
+                ints(20),
+                Memory::output(DType::U32, 5),
+            ],
+        ),
+    ]
+}
+
+fn translate(shader: &Shader) -> Result<(), String> {
+    let failed = |what: &str, error: String| format!("{what}: {error}\n{}", shader.wgsl);
+    let module = naga::front::wgsl::parse_str(&shader.wgsl)
+        .map_err(|e| failed("naga", e.emit_to_string(&shader.wgsl)))?;
+    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+        .validate(&module)
+        .map_err(|e| failed("naga", format!("{e:?}")))?;
+    spv::write_vec(&module, &info, &spv::Options::default(), None)
+        .map_err(|e| failed("SPIR-V", e.to_string()))?;
+    let options = msl::Options {
+        lang_version: (2, 0),
+        fake_missing_bindings: true,
+        ..msl::Options::default()
+    };
+    msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())
+        .map_err(|e| failed("MSL", e.to_string()))?;
+    let mut text = String::new();
+    let (options, pipeline) = (hlsl::Options::default(), hlsl::PipelineOptions::default());
+    hlsl::Writer::new(&mut text, &options, &pipeline)
+        .write(&module, &info, None)
+        .map_err(|e| failed("HLSL", e.to_string()))?;
+    Ok(())
+}
+
+#[test]
+fn naga_accepts_and_translates_all() {
+    let errors: Vec<_> = shaders()
+        .iter()
+        .filter_map(|s| translate(s).err())
+        .collect();
+    assert!(
+        errors.is_empty(),
+        "{} fail, such as {}",
+        errors.len(),
+        errors[0]
+    );
+}
+
+#[test]
+fn sizes_stay_within_the_limits_of_every_device() {
+    for shader in shaders() {
+        assert!(shader.grid.iter().all(|n| (1..=65_535).contains(n)));
+        assert!(shader.invocations <= 256 && shader.workgroup_memory <= 16 << 10);
+        assert!(shader.bindings.len() <= 8);
+    }
+}
+
+/// Browsers use tint, which, unlike naga, refuses barriers in non-uniform control flow.
+#[test]
+fn tint_accepts_all() {
+    if Command::new("tint").arg("--help").output().is_err() {
+        eprintln!("NOT CHECKED: there is no `tint` command, so barriers may stand anywhere");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    for (i, shader) in shaders().iter().enumerate() {
+        let path = directory.path().join(format!("{i}.wgsl"));
+        std::fs::write(&path, &shader.wgsl).unwrap();
+        let mut tint = Command::new("tint");
+        let output = tint.args(["--format", "wgsl"]).arg(&path).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}\n{}", shader.wgsl);
+    }
+}
+
+#[test]
+fn classes_have_their_own_choices() {
+    let mut all = samples::all().into_iter();
+    let sample = all.find(|s| s.name == "layer norm 33x257");
+    let sample = sample.unwrap();
+    let of = |class| {
+        let target = Target {
+            class,
+            ..Target::webgpu()
+        };
+        let kind = KernelKind::Program(sample.program.clone());
+        let (plan, kernel) = kernels::plan(target, kind, &sample.memory);
+        shader(&plan, &kernel).unwrap().wgsl
+    };
+    assert!(!of(DeviceClass::Software).contains("workgroupBarrier"));
+    assert!(of(DeviceClass::Gpu).contains("workgroupBarrier"));
+}
