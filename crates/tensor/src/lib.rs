@@ -15,6 +15,7 @@ mod error;
 mod guard;
 mod health;
 pub mod kernels;
+mod launch;
 mod memory;
 mod pipeline;
 mod read;

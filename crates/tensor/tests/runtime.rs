@@ -4,16 +4,15 @@
 
 #[path = "support/mlp.rs"]
 mod mlp;
+#[path = "support/oracle.rs"]
+mod oracle;
 mod support;
 
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use gradus_cpu::oracle::{Feeds, Tensor, eval};
-use gradus_graph::Array;
 use gradus_graph::backend::{BackendError, Runtime, StepRow};
-use gradus_graph::ops::Op;
-use gradus_graph::plan::{Fragment, Kernel, KernelKind, Plan, Role};
+use gradus_graph::plan::{KernelKind, Role};
 use gradus_tensor::{Counters, Device, GpuRuntime};
 use mlp::{Mlp, Model, memory, row, value, words_of};
 use support::{Gpu, open};
@@ -49,7 +48,7 @@ fn main() {
         gpu.trial("progress", progress),
     ];
     for (name, mlp) in cases() {
-        trials.push(gpu.trial(&format!("oracle/{name}"), move |d| oracle(&d, &mlp)));
+        trials.push(gpu.trial(&format!("oracle/{name}"), move |d| against_oracle(&d, &mlp)));
     }
     let arguments = libtest_mimic::Arguments::from_args();
     libtest_mimic::run(&arguments, trials).exit();
@@ -417,7 +416,7 @@ fn progress(_: Device) -> Result<()> {
 }
 
 /// Each kernel against the oracle on the kernel's own inputs, for three steps.
-fn oracle(device: &Device, mlp: &Mlp) -> Result<()> {
+fn against_oracle(device: &Device, mlp: &Mlp) -> Result<()> {
     let mut model = Model::new(device, mlp)?;
     let (x, y) = mlp.samples(mlp.resident.unwrap_or(0));
     for step in 0..3 {
@@ -430,7 +429,7 @@ fn oracle(device: &Device, mlp: &Mlp) -> Result<()> {
                     Some(kernel) if matches!(kernel.kind, KernelKind::Take(_)) => {
                         taken(mlp, [&x, &y], after)
                     }
-                    Some(kernel) => compare(&plan, kernel, &row, before, after),
+                    Some(kernel) => oracle::compare(&plan, kernel, &row, before, after),
                     None => Err(anyhow::anyhow!("no line {line}")),
                 };
                 if worst.is_ok() {
@@ -455,84 +454,4 @@ fn taken(mlp: &Mlp, data: [&[u32]; 2], after: &[Option<Vec<u32>>]) -> Result<()>
     }
     ensure!(after.iter().flatten().count() == 2);
     Ok(())
-}
-
-fn compare(
-    plan: &Plan,
-    kernel: &Kernel,
-    row: &StepRow,
-    before: &[Option<Vec<u32>>],
-    after: &[Option<Vec<u32>>],
-) -> Result<()> {
-    let single = evaluate::<f32>(kernel, row, before)?;
-    let double = evaluate::<f64>(kernel, row, before)?;
-    ensure!(
-        !kernel.meaning.outputs.is_empty(),
-        "a kernel without a meaning"
-    );
-    let terms = terms(kernel) as f64;
-    for (i, (v, _)) in kernel.meaning.outputs.iter().enumerate() {
-        let at = kernel.operands.iter().position(|o| o.writes == Some(*v));
-        let words = at
-            .and_then(|at| after.get(at)?.as_ref())
-            .context("no operand")?;
-        let meta = value(plan, *v)?.meta;
-        let found = Tensor::<f64>::from_array(&Array::from_words(meta.shape, meta.dtype, words)?);
-        let (o32, o64) = (single.get(i).context("f32")?, double.get(i).context("f64")?);
-        let largest = o64.iter().fold(0f64, |m, x| m.max(x.abs()));
-        ensure!(o64.len() == words.len(), "{} of {}", o64.len(), words.len());
-        for (j, found) in found.to_f64().iter().enumerate() {
-            let (o32, o64) = (o32[j], o64[j]);
-            let bound =
-                4.0 * f64::from(f32::EPSILON) * terms.sqrt() * largest + 8.0 * (o32 - o64).abs();
-            ensure!(
-                (found - o64).abs() <= bound,
-                "`{}` {}[{j}] is {found}, should be {o64} ± {bound:e} (f32: {o32})",
-                kernel.label,
-                value(plan, *v)?.name,
-            );
-        }
-    }
-    Ok(())
-}
-
-/// What the oracle makes of a kernel's meaning.
-fn evaluate<T: gradus_cpu::oracle::Float>(
-    kernel: &Kernel,
-    row: &StepRow,
-    before: &[Option<Vec<u32>>],
-) -> Result<Vec<Vec<f64>>> {
-    let Fragment {
-        nodes,
-        inputs,
-        outputs,
-    } = &kernel.meaning;
-    let mut feeds = Feeds::<T>::inputs(Vec::new());
-    feeds.row = *row;
-    for (i, v) in (0u32..).zip(inputs) {
-        let at = kernel.operands.iter().position(|o| o.reads == Some(*v));
-        let words = at
-            .and_then(|at| before.get(at)?.as_ref())
-            .context("no input")?;
-        // A leaf may see the value under another shape.
-        let leaf = nodes
-            .iter()
-            .find(|n| matches!(n.op, Op::Input(number) if number == i));
-        let meta = leaf.context("no leaf")?.meta;
-        let array = Array::from_words(meta.shape, meta.dtype, words)?;
-        feeds.inputs.push(Tensor::from_array(&array));
-    }
-    let wanted: Vec<_> = outputs.iter().map(|(_, node)| *node).collect();
-    let found = eval(nodes, &feeds, &wanted)?;
-    Ok(found.values.iter().map(Tensor::to_f64).collect())
-}
-
-/// The most terms that one element is the sum of.
-fn terms(kernel: &Kernel) -> usize {
-    match &kernel.kind {
-        KernelKind::Program(p) => p.cols(),
-        KernelKind::MatMul(m) => m.k,
-        KernelKind::ScatterAdd(s) => s.count,
-        KernelKind::Take(_) => 1,
-    }
 }

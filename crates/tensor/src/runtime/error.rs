@@ -1,7 +1,7 @@
 //! What the device layer says, in the words of a back end.
 
 use gradus_graph::backend::BackendError;
-use gradus_graph::plan::Kernel;
+use gradus_graph::plan::Plan;
 
 use crate::TensorError;
 
@@ -42,10 +42,11 @@ fn advice(allocated: u64, budget: Option<u64>) -> String {
     }
 }
 
-/// What a kernel failed at, with its line in the plan.
-pub(super) fn of_kernel(line: usize, kernel: &Kernel, error: TensorError) -> BackendError {
+/// What the kernel in this line of the plan failed at.
+pub(super) fn of_kernel(plan: &Plan, line: usize, error: TensorError) -> BackendError {
+    let label = plan.kernels.get(line).map(|kernel| kernel.label.clone());
     let failed = |message: String| BackendError::Kernel {
-        label: kernel.label.clone(),
+        label: label.unwrap_or_default(),
         line,
         message,
     };

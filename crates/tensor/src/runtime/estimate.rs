@@ -7,8 +7,16 @@ use gradus_graph::plan::{Kernel, KernelKind, Plan, ValueId};
 /// and on a desktop nothing is drawn meanwhile.
 pub(super) const LONGEST: f64 = 0.2;
 
-/// Seconds a kernel takes on a slow device of the plan's class: time to compute plus time to move.
-pub(super) fn seconds(plan: &Plan, kernel: &Kernel) -> f64 {
+/// An estimate for each kernel of a plan.
+pub(super) fn all(plan: &Plan) -> Vec<f64> {
+    plan.kernels
+        .iter()
+        .map(|kernel| seconds(plan, kernel))
+        .collect()
+}
+
+/// Seconds on a slow device of the plan's class: time to compute plus time to move.
+fn seconds(plan: &Plan, kernel: &Kernel) -> f64 {
     // FLOP/s and B/s of an integrated GPU, and of two CPU cores that play one.
     let (compute, memory) = match plan.target.class {
         DeviceClass::Gpu => (5e11, 3e10),

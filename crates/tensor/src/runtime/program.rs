@@ -9,12 +9,13 @@ use gradus_graph::plan::{Kernel, Plan, Role};
 use gradus_graph::step_row;
 
 use super::error::of_kernel;
-use super::estimate;
+use super::flight::IN_FLIGHT;
 use super::shared::Shared;
+use super::{MemoryUse, estimate};
 use crate::buffer::WORD;
+use crate::launch::{Launch, no_memory};
 use crate::{
-    BindGroup, Buffer, BufferRange, Commands, Device, Dispatch, Pass, Pipeline, STEP_ROW_BYTES,
-    Staging, TensorError, wgpu,
+    BindGroup, Buffer, Commands, Device, Dispatch, Pass, STEP_ROW_BYTES, Staging, TensorError, wgpu,
 };
 
 /// Steps that one submit can hold: step rows, and rows of the ring.
@@ -27,6 +28,8 @@ const ROW_BYTES: u64 = ROWS as u64 * STEP_ROW_BYTES;
 pub(super) struct Program {
     pub(super) plan: Arc<Plan>,
     launches: Vec<Launch>,
+    /// For each kernel an estimate of its time.
+    seconds: Vec<f64>,
     /// For each launch, what it runs on; made anew when a shared buffer is replaced.
     dispatches: Vec<Dispatch>,
     /// Step rows, and right after them the inputs: the last rows and the inputs are one upload.
@@ -38,22 +41,13 @@ pub(super) struct Program {
     pub(super) stagings: Vec<Staging>,
 }
 
-/// A kernel on its way to the device, but for its memory.
-pub(super) struct Launch {
-    pub(super) pipeline: Pipeline,
-    pub(super) grid: [u32; 3],
-    /// An estimate of the time it takes.
-    pub(super) seconds: f64,
-}
-
 impl Program {
-    /// Binds the memory of a plan; `in_flight` submits may be under way at once.
+    /// Makes the memory of a plan that it shares with no other, and binds all.
     pub(super) fn new(
         device: &Device,
         plan: Arc<Plan>,
         launches: Vec<Launch>,
         shared: &Shared,
-        in_flight: usize,
     ) -> Result<Self, BackendError> {
         use wgpu::BufferUsages as Usage;
         let usage = Usage::STORAGE | Usage::UNIFORM | Usage::COPY_SRC | Usage::COPY_DST;
@@ -64,6 +58,7 @@ impl Program {
         let mut program = Self {
             rows: rows.collect::<Result<_, _>>()?,
             own: own_buffers(device, &plan)?,
+            seconds: estimate::all(&plan),
             dispatches: Vec::new(),
             stagings: Vec::new(),
             plan,
@@ -71,7 +66,7 @@ impl Program {
             upload,
         };
         program.dispatches = program.bound(device, shared)?;
-        for _ in 0..in_flight {
+        for _ in 0..IN_FLIGHT {
             program.stagings.push(program.staging(device)?);
         }
         Ok(program)
@@ -87,7 +82,7 @@ impl Program {
         kernels
             .map(|(line, (kernel, launch))| {
                 let dispatch = self.dispatch(device, shared, kernel, launch);
-                dispatch.map_err(|error| of_kernel(line, kernel, error))
+                dispatch.map_err(|error| of_kernel(&self.plan, line, error))
             })
             .collect()
     }
@@ -103,26 +98,16 @@ impl Program {
         kernel: &Kernel,
         launch: &Launch,
     ) -> Result<Dispatch, TensorError> {
-        let missing = |what: &str| TensorError::Validation {
-            label: kernel.label.clone(),
-            message: format!("it binds {what}, which the plan does not have"),
-        };
-        let mut ranges: Vec<BufferRange> = Vec::with_capacity(kernel.bindings.len());
-        for binding in &kernel.bindings {
-            let role = self.plan.buffers.get(binding.buffer.index());
-            let role = role.map(|b| &b.role).ok_or_else(|| missing("a buffer"))?;
-            let (buffer, start) = self
-                .buffer(shared, role)
-                .ok_or_else(|| missing(&role.to_string()))?;
-            ranges.push(match role {
+        let dispatch = launch.dispatch(device, &self.plan, kernel, |role, binding| {
+            let found = self.buffer(shared, role);
+            let (buffer, start) = found.ok_or_else(|| no_memory(&kernel.label, role))?;
+            match role {
                 // The plan knows one row; the kernel is told where this step's is.
-                Role::Ring => buffer.whole(),
-                _ => buffer.range(start + binding.offset, binding.bytes)?,
-            });
-        }
-        let (label, grid) = (kernel.label.as_str(), launch.grid);
-        let dispatch = Dispatch::new(device, label, &launch.pipeline, &ranges, grid)?;
-        dispatch.validate(device, label, self.rows.first())?;
+                Role::Ring => Ok(buffer.whole()),
+                _ => buffer.range(start + binding.offset, binding.bytes),
+            }
+        })?;
+        dispatch.validate(device, &kernel.label, self.rows.first())?;
         Ok(dispatch)
     }
 
@@ -156,30 +141,40 @@ impl Program {
         self.upload.write_parts(first, &parts)
     }
 
-    /// The end of the submit that begins at launch `at` of `steps` steps, all launches numbered.
-    pub(super) fn part(&self, at: usize, steps: usize) -> usize {
-        let (each, all) = (self.launches.len(), steps * self.launches.len());
-        let mut seconds = 0.0;
-        for i in at..all {
-            seconds += self.launches.get(i % each).map_or(0.0, |l| l.seconds);
-            if seconds > estimate::LONGEST && i > at {
-                return i;
+    /// Dispatches of this many steps.
+    pub(super) fn launches(&self, steps: usize) -> usize {
+        steps * self.dispatches.len()
+    }
+
+    /// The dispatches of one submit, from `at` on; all dispatches of `steps` steps are numbered.
+    pub(super) fn part(&self, at: usize, steps: usize) -> Range<usize> {
+        let (all, mut spent) = (self.launches(steps), 0.0);
+        let times = self
+            .seconds
+            .iter()
+            .cycle()
+            .skip(at % self.seconds.len().max(1));
+        for (i, seconds) in (at..all).zip(times) {
+            spent += seconds;
+            if spent > estimate::LONGEST && i > at {
+                return at..i;
             }
         }
-        all
+        at..all
     }
 
     /// Submits that one step takes.
     pub(super) fn submits(&self) -> usize {
-        let (mut at, mut submits) = (0, 0);
-        while at < self.launches.len() {
-            at = self.part(at, 1);
+        let mut submits = 1;
+        let mut part = self.part(0, 1);
+        while part.end < self.launches(1) {
+            part = self.part(part.end, 1);
             submits += 1;
         }
-        submits.max(1)
+        submits
     }
 
-    /// Records launches `range` of `steps` steps.
+    /// Records a [`Program::part`].
     pub(super) fn record(&self, pass: &mut Pass<'_>, range: Range<usize>, steps: usize) {
         let each = self.dispatches.len();
         let mut set = None;
@@ -240,12 +235,13 @@ impl Program {
         Staging::new(device, &label, self.report_bytes(ROWS))
     }
 
-    /// Bytes of own buffers that the plan knows, of step rows, and of further rows of the ring.
-    pub(super) fn bytes(&self) -> (u64, u64, u64) {
+    /// Adds the bytes of its own buffers.
+    pub(super) fn add_memory_use(&self, sum: &mut MemoryUse) {
         let own: u64 = self.own.values().map(Buffer::padded_bytes).sum();
-        let further = self.row_bytes() * (ROWS as u64 - 1);
-        let planned = self.upload.padded_bytes() - ROW_BYTES + own - further;
-        (planned, ROW_BYTES, further)
+        let ring_rows = self.row_bytes() * (ROWS as u64 - 1);
+        sum.planned += self.upload.padded_bytes() - ROW_BYTES + own - ring_rows;
+        sum.step_rows += ROW_BYTES;
+        sum.ring_rows += ring_rows;
     }
 
     fn row_bytes(&self) -> u64 {

@@ -1,6 +1,6 @@
 //! One step, kernel by kernel, with what each one read and wrote.
 
-use gradus_graph::backend::{BackendError, Observer, Report, StepRow};
+use gradus_graph::backend::{BackendError, Observer, Report};
 use gradus_graph::plan::{Kernel, ValueId};
 
 use super::error::of_kernel;
@@ -8,18 +8,15 @@ use super::program::Program;
 use super::shared::Shared;
 use crate::{Commands, Device, Submission, TensorError};
 
-/// Runs the step; every kernel is a submit of its own.
+/// Runs the step that was uploaded; every kernel is a submit of its own.
 pub(super) fn step(
     device: &Device,
     program: &Program,
     shared: &Shared,
-    row: &StepRow,
-    inputs: &[u32],
     observer: &mut Observer<'_>,
 ) -> Result<Report, BackendError> {
-    program.upload(std::slice::from_ref(row), inputs)?;
     for (line, kernel) in program.plan.kernels.iter().enumerate() {
-        let failed = |error| of_kernel(line, kernel, error);
+        let failed = |error| of_kernel(&program.plan, line, error);
         let read = kernel.operands.iter().map(|o| o.reads);
         let before = operands(program, shared, kernel, read).map_err(failed)?;
         run(device, program, line).map_err(failed)?;
