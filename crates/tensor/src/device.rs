@@ -39,6 +39,7 @@ pub(crate) struct Inner {
     pub(crate) counts: Counts,
     pub(crate) pipelines: Pipelines,
     pub(crate) staging: Mutex<Vec<Staging>>,
+    pub(crate) eager: crate::tensor::Cache,
 }
 
 impl Device {
@@ -118,6 +119,7 @@ impl Device {
             counts: Counts::default(),
             pipelines: Pipelines::default(),
             staging: Mutex::default(),
+            eager: Mutex::default(),
             wgpu,
             queue,
             info,
@@ -237,6 +239,11 @@ impl Device {
     /// outside of our calls, once.
     pub fn check(&self) -> Result<(), TensorError> {
         self.inner.health.check()
+    }
+
+    /// Whether this is the same device, not only one of the same adapter.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 
     pub(crate) fn inner(&self) -> &Inner {

@@ -1,5 +1,6 @@
 //! What can go wrong on a device.
 
+use std::panic::Location;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -127,15 +128,23 @@ pub enum TensorError {
         /// The buffers given.
         given: usize,
     },
-    /// An index that came from data (a label, a token, a gather) is outside its axis.
-    #[error("{op}: index {value} at step {step} is out of range; it was skipped")]
+    /// An index that came from data (a label, a gather) is outside its axis.
+    #[error("index {value} is not in 0..{bound}")]
     BadIndex {
-        /// The op, with its layer path.
-        op: String,
-        /// The training step.
-        step: u64,
         /// The index.
         value: i64,
+        /// One past the largest allowed.
+        bound: u32,
+    },
+    /// An expression of tensors that cannot be computed.
+    #[error("cannot compute {op} at {location}: {message}")]
+    Expression {
+        /// The op.
+        op: String,
+        /// Where it was called.
+        location: &'static Location<'static>,
+        /// What clashes and what was expected.
+        message: String,
     },
 }
 

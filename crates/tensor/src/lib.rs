@@ -21,6 +21,7 @@ mod pipeline;
 mod read;
 mod reflect;
 mod runtime;
+mod tensor;
 
 pub use adapters::{DeviceInfo, DeviceKind};
 pub use bind::{BindGroup, BufferRange, Dispatch};
@@ -33,4 +34,5 @@ pub use error::TensorError;
 pub use pipeline::{Pipeline, STEP_ROW_BYTES, Source};
 pub use read::Staging;
 pub use runtime::{GpuRuntime, MemoryUse, Progress};
+pub use tensor::Tensor;
 pub use wgpu;
