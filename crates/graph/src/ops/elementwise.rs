@@ -66,6 +66,13 @@ macro_rules! unary {
                 match self { $(Self::$op => { let $x = x; $cpu })* }
             }
 
+            /// The float formula for many arguments, each with the place of its result: one loop
+            /// for each op, so that it can be vectorised.
+            #[inline(always)]
+            pub fn map<T: Real, O>(self, items: impl Iterator<Item = (T, O)>, put: impl Fn(O, T)) {
+                match self { $(Self::$op => for ($x, place) in items { put(place, $cpu) })* }
+            }
+
             /// The gradient of the argument; `None` if it is zero everywhere.
             pub(crate) fn vjp<'g>(self, x: Var<'g>, y: Var<'g>, dy: Var<'g>) -> Option<Var<'g>> {
                 match self { $(Self::$op => { let ($vx, $vy, $dy) = (x, y, dy); $vjp })* }
@@ -184,6 +191,12 @@ macro_rules! binary {
                 match self { $(Self::$op => { let ($a, $b) = (a, b); $cpu })* }
             }
 
+            /// As [`Unary::map`], for two arguments.
+            #[inline(always)]
+            pub fn map<T: Real, O>(self, items: impl Iterator<Item = (T, T, O)>, put: impl Fn(O, T)) {
+                match self { $(Self::$op => for ($a, $b, place) in items { put(place, $cpu) })* }
+            }
+
             /// The gradients of both arguments; `None` where zero everywhere.
             pub(crate) fn vjp<'g>(self, a: Var<'g>, b: Var<'g>, y: Var<'g>, dy: Var<'g>) -> [Option<Var<'g>>; 2] {
                 match self { $(Self::$op => { let ($va, $vb, $vy, $dy) = (a, b, y, dy); $vjp })* }
@@ -192,6 +205,7 @@ macro_rules! binary {
     };
 }
 
+#[inline(always)]
 fn truth<T: Real>(b: bool) -> T {
     T::of(if b { 1.0 } else { 0.0 })
 }

@@ -49,14 +49,17 @@ pub trait Real:
     /// True for NaN.
     fn is_nan(self) -> bool;
     /// `then` where `condition` holds.
+    #[inline(always)]
     fn select(condition: bool, then: Self, otherwise: Self) -> Self {
         if condition { then } else { otherwise }
     }
     /// The larger; NaN if either is NaN.
+    #[inline(always)]
     fn maximum(self, y: Self) -> Self {
         Self::select(self > y || self.is_nan(), self, y)
     }
     /// The smaller; NaN if either is NaN.
+    #[inline(always)]
     fn minimum(self, y: Self) -> Self {
         Self::select(self < y || self.is_nan(), self, y)
     }

@@ -1,0 +1,126 @@
+//! The one call into `gemm`, behind a function that checks what the call trusts.
+
+use gemm_common::Parallelism;
+
+/// A matrix in memory: element `(i, j)` is at `offset + i · row_stride + j · col_stride`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Matrix<'a> {
+    pub(super) words: &'a [f32],
+    pub(super) row_stride: usize,
+    pub(super) col_stride: usize,
+}
+
+impl Matrix<'_> {
+    /// True if a matrix of this size, not empty, lies inside of the words.
+    fn holds(&self, rows: usize, cols: usize) -> bool {
+        let last = |n: usize, stride: usize| (n - 1).checked_mul(stride);
+        let end = last(rows, self.row_stride)
+            .zip(last(cols, self.col_stride))
+            .and_then(|(r, c)| r.checked_add(c));
+        end.is_some_and(|end| end < self.words.len() && end <= isize::MAX as usize)
+    }
+}
+
+/// `out[i, j] = Σₖ a[i, k] · b[k, j]`, where `out` has adjacent columns and this many words from
+/// row to row. Returns false, without having done anything, if a matrix does not fit its memory.
+///
+/// The order of summation depends on the sizes alone, not on the number of threads.
+pub(super) fn gemm(
+    [m, n, k]: [usize; 3],
+    out: &mut [f32],
+    out_stride: usize,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    threads: bool,
+) -> bool {
+    if m == 0 || n == 0 {
+        return true;
+    }
+    let result = Matrix {
+        words: out,
+        row_stride: out_stride,
+        col_stride: 1,
+    };
+    if !result.holds(m, n) || (m > 1 && out_stride < n) {
+        return false;
+    }
+    if k == 0 {
+        out.chunks_mut(out_stride.max(n))
+            .take(m)
+            .filter_map(|row| row.get_mut(..n))
+            .for_each(|r| r.fill(0.0));
+        return true;
+    }
+    if !a.holds(m, k) || !b.holds(k, n) {
+        return false;
+    }
+    let parallelism = if threads {
+        Parallelism::Rayon(0)
+    } else {
+        Parallelism::None
+    };
+    let signed = usize::cast_signed;
+    // The kernels want adjacent rows in the result, so the transposed product is asked for:
+    // outᵀ = bᵀ aᵀ.
+    #[allow(
+        unsafe_code,
+        reason = "gemm takes pointers; everything it trusts is checked above"
+    )]
+    // SAFETY: `holds` has shown that every element of the three matrices lies inside of its slice;
+    // strides are not negative, so no offset is before it. `out` is borrowed mutably, and its rows
+    // do not overlap since they are at least `n` apart.
+    unsafe {
+        gemm_f32::gemm::f32::get_gemm_fn()(
+            n,
+            m,
+            k,
+            out.as_mut_ptr(),
+            signed(out_stride),
+            1,
+            false,
+            b.words.as_ptr(),
+            signed(b.row_stride),
+            signed(b.col_stride),
+            a.words.as_ptr(),
+            signed(a.row_stride),
+            signed(a.col_stride),
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let a = [1.0; 6];
+        let matrix = |row_stride| Matrix {
+            words: &a,
+            row_stride,
+            col_stride: 1,
+        };
+        let mut out = [0.0; 4];
+        assert!(gemm([2, 2, 3], &mut out, 2, matrix(3), matrix(2), false));
+        assert_eq!(out, [3.0; 4]);
+        assert!(!gemm([2, 2, 3], &mut out, 2, matrix(4), matrix(2), false));
+        assert!(!gemm([2, 2, 3], &mut out, 2, matrix(3), matrix(3), false));
+        assert!(!gemm([2, 2, 3], &mut out, 3, matrix(3), matrix(2), false));
+        assert!(!gemm([2, 2, 3], &mut out, 1, matrix(3), matrix(2), false));
+        assert!(!gemm(
+            [2, 2, usize::MAX],
+            &mut out,
+            2,
+            matrix(3),
+            matrix(2),
+            false
+        ));
+    }
+}

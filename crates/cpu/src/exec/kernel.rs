@@ -1,0 +1,142 @@
+//! One kernel of a plan, ready to run.
+
+use gradus_graph::plan::{Kernel, KernelKind, Plan};
+
+use super::matmul::MatMul;
+use super::memory::{Home, MAX_WRITTEN, Memory, Place};
+use super::program::{Compiled, Context};
+use super::scatter::Scatter;
+use super::storage::size;
+use super::take::Take;
+use super::words::Words;
+
+/// One kernel of a plan, ready to run.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// The buffers that it writes.
+    written: Vec<usize>,
+    /// Where its operands lie.
+    places: Vec<Place>,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    Program(Compiled),
+    MatMul(Box<MatMul>),
+    Scatter(Scatter),
+    Take(Take),
+}
+
+impl Prepared {
+    /// Prepares a kernel of a plan, whose buffers have these numbers in the storage.
+    ///
+    /// # Errors
+    /// If it is malformed or reaches outside of its operands.
+    pub(super) fn new(kernel: &Kernel, plan: &Plan, buffers: &[usize]) -> Result<Self, String> {
+        let (places, written) = places(kernel, buffers)?;
+        let body = match &kernel.kind {
+            KernelKind::Program(program) => Body::Program(Compiled::new(program, &places)?),
+            KernelKind::MatMul(matmul) => Body::MatMul(Box::new(MatMul::new(matmul, &places)?)),
+            KernelKind::ScatterAdd(scatter) => {
+                let x = kernel.operands.get(scatter.x).and_then(|o| o.reads);
+                let value = x.and_then(|v| plan.values.get(v.index()));
+                let dtype = value.ok_or("there is nothing to sum")?.meta.dtype;
+                Body::Scatter(Scatter::new(scatter, dtype, &places)?)
+            }
+            KernelKind::Take(take) => Body::Take(Take::new(take, &places)?),
+        };
+        Ok(Self {
+            written,
+            places,
+            body,
+        })
+    }
+
+    /// Computes it.
+    ///
+    /// # Errors
+    /// If the step asks for what there is not.
+    pub(super) fn run(&self, context: Context<'_>, buffers: &mut [Words]) -> Result<(), String> {
+        let mut taken: [Words; MAX_WRITTEN] = Default::default();
+        exchange(&self.written, buffers, &mut taken);
+        let mut memory = Memory::new(buffers, &mut taken);
+        let done = match &self.body {
+            Body::Program(program) => {
+                program.run(context, &mut memory, 0..program.rows());
+                Ok(())
+            }
+            Body::MatMul(matmul) => matmul.run(context, &mut memory),
+            Body::Scatter(scatter) => scatter.run(&mut memory),
+            Body::Take(take) => take.run(context, &mut memory),
+        };
+        exchange(&self.written, buffers, &mut taken);
+        done
+    }
+
+    /// The first words of an operand.
+    pub(super) fn words(&self, operand: usize, len: usize, buffers: &[Words]) -> Vec<u32> {
+        let Some(place) = self.places.get(operand) else {
+            return Vec::new();
+        };
+        let id = match place.home {
+            Home::Written(i) => self.written.get(i).copied(),
+            Home::Read(id) => Some(id),
+            Home::Product => None,
+        };
+        let words = id.and_then(|id| buffers.get(id));
+        words
+            .and_then(|w| w.get(place.start..place.start + len))
+            .unwrap_or_default()
+            .to_vec()
+    }
+}
+
+/// Exchanges the buffers that are written with those in `taken`.
+fn exchange(written: &[usize], buffers: &mut [Words], taken: &mut [Words]) {
+    for (&id, taken) in written.iter().zip(taken) {
+        if let Some(buffer) = buffers.get_mut(id) {
+            std::mem::swap(buffer, taken);
+        }
+    }
+}
+
+/// Where the operands of a kernel lie, and the buffers that it writes.
+fn places(kernel: &Kernel, buffers: &[usize]) -> Result<(Vec<Place>, Vec<usize>), String> {
+    let bound = |binding: usize| {
+        let binding = kernel
+            .bindings
+            .get(binding)
+            .ok_or("an operand has no binding")?;
+        let id = buffers
+            .get(binding.buffer.index())
+            .ok_or("a binding has no buffer")?;
+        Ok::<_, String>((*id, binding))
+    };
+    let mut written: Vec<usize> = Vec::new();
+    for operand in kernel.operands.iter().filter(|o| o.writes.is_some()) {
+        let (id, _) = bound(operand.binding)?;
+        if !written.contains(&id) {
+            written.push(id);
+        }
+    }
+    if written.len() > MAX_WRITTEN {
+        return Err(format!(
+            "{} buffers are written, at most {MAX_WRITTEN} can be",
+            written.len()
+        ));
+    }
+    let places = kernel.operands.iter().map(|operand| {
+        let (id, binding) = bound(operand.binding)?;
+        let home = match written.iter().position(|w| *w == id) {
+            Some(i) => Home::Written(i),
+            None => Home::Read(id),
+        };
+        Ok(Place {
+            home,
+            start: size(binding.offset / 4) + operand.base,
+            len: size(binding.bytes / 4).saturating_sub(operand.base),
+        })
+    });
+    Ok((places.collect::<Result<_, String>>()?, written))
+}

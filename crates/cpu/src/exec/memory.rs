@@ -1,0 +1,235 @@
+//! Where operands lie, and what a kernel may touch while it runs.
+
+use super::words::Words;
+
+/// The most buffers that one kernel may write.
+pub(super) const MAX_WRITTEN: usize = 16;
+
+/// Where an operand lies.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) home: Home,
+    /// First word.
+    pub(super) start: usize,
+    /// Words that may be touched from there on.
+    pub(super) len: usize,
+}
+
+/// What an operand lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Home {
+    /// A buffer that is only read.
+    Read(usize),
+    /// A buffer that the kernel writes: its position among those.
+    Written(usize),
+    /// The product that a program is the epilogue of.
+    Product,
+}
+
+impl Place {
+    /// The position among the buffers that are written, if it is one of them.
+    pub(super) fn written(&self) -> Option<usize> {
+        if let Home::Written(i) = self.home {
+            Some(i)
+        } else {
+            None
+        }
+    }
+}
+
+/// What a kernel, or one of its threads, may touch.
+#[derive(Debug)]
+pub(super) struct Memory<'a> {
+    buffers: &'a [Words],
+    written: [Chunk<'a>; MAX_WRITTEN],
+    /// A part of a product.
+    pub(super) product: Window<'a>,
+}
+
+/// A range of a buffer that is being written.
+#[derive(Debug, Default)]
+struct Chunk<'a> {
+    first: usize,
+    words: &'a mut [u32],
+}
+
+/// Words around an operand, whose element `p` is at `base + p` among them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Window<'a> {
+    pub(super) words: &'a [u32],
+    pub(super) base: i64,
+}
+
+/// As [`Window`], to be written.
+#[derive(Debug)]
+pub(super) struct WindowMut<'a> {
+    pub(super) words: &'a mut [u32],
+    pub(super) base: i64,
+}
+
+impl<'a> Memory<'a> {
+    /// All of the buffers: those that are read, and those that were taken out to be written.
+    pub(super) fn new(buffers: &'a [Words], taken: &'a mut [Words]) -> Self {
+        let mut taken = taken.iter_mut();
+        let written = std::array::from_fn(|_| {
+            let words = taken.next().map_or(&mut [][..], |w| &mut **w);
+            Chunk { first: 0, words }
+        });
+        Self {
+            buffers,
+            written,
+            product: Window::default(),
+        }
+    }
+
+    /// An operand.
+    pub(super) fn read(&self, place: &Place) -> Window<'_> {
+        match place.home {
+            Home::Read(buffer) => {
+                let words = self.buffers.get(buffer).map_or(&[][..], |w| w);
+                Window {
+                    words,
+                    base: distance(place.start, 0),
+                }
+            }
+            Home::Written(i) => {
+                let chunk = self.written.get(i);
+                let (words, first) = chunk.map_or((&[][..], 0), |c| (&*c.words, c.first));
+                Window {
+                    words,
+                    base: distance(place.start, first),
+                }
+            }
+            Home::Product => self.product,
+        }
+    }
+
+    /// An operand in a buffer that is only read. Unlike [`Memory::read`], it can be used while
+    /// another one is written.
+    pub(super) fn read_only(&self, place: &Place) -> Option<Window<'a>> {
+        let Home::Read(buffer) = place.home else {
+            return None;
+        };
+        let words = self.buffers.get(buffer)?;
+        Some(Window {
+            words,
+            base: distance(place.start, 0),
+        })
+    }
+
+    /// An operand that the kernel writes.
+    pub(super) fn write(&mut self, place: &Place) -> WindowMut<'_> {
+        let chunk = place.written().and_then(|i| self.written.get_mut(i));
+        let (words, first) = chunk.map_or((&mut [][..], 0), |c| (&mut *c.words, c.first));
+        WindowMut {
+            words,
+            base: distance(place.start, first),
+        }
+    }
+
+    /// The same memory, with the part of a product that begins with its element `first`.
+    pub(super) fn with_product<'b>(&'b mut self, words: &'b [u32], first: usize) -> Memory<'b> {
+        let mut written: [Chunk<'b>; MAX_WRITTEN] = Default::default();
+        for (new, old) in written.iter_mut().zip(&mut self.written) {
+            *new = Chunk {
+                first: old.first,
+                words: &mut *old.words,
+            };
+        }
+        let product = Window {
+            words,
+            base: distance(0, first),
+        };
+        Memory {
+            buffers: self.buffers,
+            written,
+            product,
+        }
+    }
+
+    /// Splits every written buffer in two, at these words.
+    pub(super) fn split(&mut self, at: &[usize]) -> (Memory<'_>, Memory<'_>) {
+        let mut left: [Chunk<'_>; MAX_WRITTEN] = Default::default();
+        let mut right: [Chunk<'_>; MAX_WRITTEN] = Default::default();
+        let sides = left.iter_mut().zip(&mut right);
+        for ((whole, at), (left, right)) in self.written.iter_mut().zip(at).zip(sides) {
+            let middle = at.saturating_sub(whole.first).min(whole.words.len());
+            let (a, b) = whole.words.split_at_mut(middle);
+            *left = Chunk {
+                first: whole.first,
+                words: a,
+            };
+            *right = Chunk {
+                first: whole.first + middle,
+                words: b,
+            };
+        }
+        let (buffers, product) = (self.buffers, self.product);
+        (
+            Memory {
+                buffers,
+                written: left,
+                product,
+            },
+            Memory {
+                buffers,
+                written: right,
+                product,
+            },
+        )
+    }
+}
+
+impl<'a> Window<'a> {
+    /// The element at a position; 0 outside.
+    #[inline]
+    pub(super) fn at(&self, position: i64) -> u32 {
+        let place = usize::try_from(self.base + position).ok();
+        place.and_then(|p| self.words.get(p)).copied().unwrap_or(0)
+    }
+
+    /// So many elements from a position on.
+    #[inline]
+    pub(super) fn slice(&self, position: i64, len: usize) -> Option<&'a [u32]> {
+        let start = usize::try_from(self.base + position).ok()?;
+        self.words.get(start..start.checked_add(len)?)
+    }
+
+    /// Everything from a position on, as floats.
+    pub(super) fn floats(&self, position: usize) -> &'a [f32] {
+        let start = place(self.base, position);
+        bytemuck::cast_slice(self.words.get(start..).unwrap_or_default())
+    }
+}
+
+impl WindowMut<'_> {
+    /// The place of the element at a position.
+    #[inline]
+    pub(super) fn at(&mut self, position: i64) -> Option<&mut u32> {
+        let place = usize::try_from(self.base + position).ok()?;
+        self.words.get_mut(place)
+    }
+
+    /// So many elements from a position on.
+    #[inline]
+    pub(super) fn slice(&mut self, position: i64, len: usize) -> Option<&mut [u32]> {
+        let start = usize::try_from(self.base + position).ok()?;
+        self.words.get_mut(start..start.checked_add(len)?)
+    }
+
+    /// Everything from a position on, as floats.
+    pub(super) fn floats(&mut self, position: usize) -> &mut [f32] {
+        let start = place(self.base, position);
+        bytemuck::cast_slice_mut(self.words.get_mut(start..).unwrap_or_default())
+    }
+}
+
+fn place(base: i64, position: usize) -> usize {
+    let position = i64::try_from(position).unwrap_or(i64::MAX);
+    usize::try_from(base.saturating_add(position)).unwrap_or(usize::MAX)
+}
+
+fn distance(start: usize, first: usize) -> i64 {
+    let signed = |v| i64::try_from(v).unwrap_or(i64::MAX);
+    signed(start) - signed(first)
+}

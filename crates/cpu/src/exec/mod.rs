@@ -1,0 +1,295 @@
+//! The executor: runs plans fast.
+//!
+//! Compiling a plan turns every kernel into something that runs without allocating: a program into
+//! steps over tiles ([`program`]), a product into a call of `gemm` and an epilogue over what is
+//! still in the cache ([`matmul`]). A step then runs its kernels one after another on the memory
+//! of the model ([`storage`]).
+
+mod gemm;
+mod kernel;
+mod matmul;
+mod memory;
+mod program;
+mod scatter;
+mod simd;
+mod storage;
+mod take;
+mod words;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use gradus_graph::backend::{
+    BackendError, ModelMemory, Observer, ProgramId, Report, Runtime, StepRow, Ticket,
+};
+use gradus_graph::plan::{Plan, Role};
+use pulp::Arch;
+
+use self::kernel::Prepared;
+use self::program::Context;
+use self::storage::{Storage, size};
+
+/// Floating-point operations below which a whole step stays on one thread: waking others takes
+/// longer than they would save.
+const THREADS_FROM: u64 = 10_000_000;
+
+/// The CPU as a back end. Steps run when they are submitted, on the calling thread and, if they
+/// are large, on those of [`rayon`]'s current pool. The result is the same for any number of
+/// threads.
+pub struct CpuRuntime {
+    storage: Storage,
+    programs: Vec<Executable>,
+    reports: BTreeMap<Ticket, Report>,
+    tickets: u64,
+    arch: Arch,
+}
+
+/// A plan, ready to run.
+struct Executable {
+    plan: Arc<Plan>,
+    kernels: Vec<Prepared>,
+    errors: Vec<AtomicU32>,
+    threads: bool,
+}
+
+impl CpuRuntime {
+    /// The memory of one model, zero.
+    pub fn new(memory: ModelMemory) -> Self {
+        Self {
+            storage: Storage::new(&memory),
+            programs: Vec::new(),
+            reports: BTreeMap::new(),
+            tickets: 0,
+            arch: Arch::new(),
+        }
+    }
+
+    /// Overwrites all memory that does not keep its content between steps. Tests use it to see
+    /// that nothing is read before it was written.
+    pub fn overwrite_transients(&mut self, word: u32) {
+        self.storage.overwrite_transients(word);
+    }
+
+    fn step(
+        &mut self,
+        program: ProgramId,
+        row: &StepRow,
+        mut observer: Option<&mut Observer<'_>>,
+    ) -> Result<Vec<f32>, BackendError> {
+        let executable = self
+            .programs
+            .get(program.0)
+            .ok_or_else(|| unknown(program))?;
+        let context = Context {
+            arch: self.arch,
+            row,
+            errors: &executable.errors,
+            threads: executable.threads && rayon::current_num_threads() > 1,
+        };
+        for (line, kernel) in executable.kernels.iter().enumerate() {
+            let buffers = &mut self.storage.buffers;
+            let before = observer
+                .is_some()
+                .then(|| executable.operands(line, false, buffers));
+            kernel
+                .run(context, buffers)
+                .map_err(|m| executable.fault(line, m))?;
+            if let (Some(observer), Some(before)) = (&mut observer, before) {
+                observer(line, &before, &executable.operands(line, true, buffers))?;
+            }
+        }
+        let len = executable.plan.ring_row;
+        if len == 0 {
+            return Ok(Vec::new());
+        }
+        let ring = self.storage.range(program.0, &Role::Ring, 0, len as u64)?;
+        Ok(bytemuck::cast_slice(ring).to_vec())
+    }
+
+    fn upload(&mut self, program: ProgramId, upload: &[u32]) -> Result<(), BackendError> {
+        if upload.is_empty() {
+            return Ok(());
+        }
+        let buffer = self
+            .storage
+            .range(program.0, &Role::Upload, 0, upload.len() as u64)?;
+        buffer.copy_from_slice(upload);
+        Ok(())
+    }
+
+    /// The error words of a program, which are zero afterwards.
+    fn errors(&self, program: ProgramId) -> Vec<u32> {
+        let errors = self.programs.get(program.0).map_or(&[][..], |p| &p.errors);
+        errors
+            .iter()
+            .map(|e| e.swap(0, Ordering::Relaxed))
+            .collect()
+    }
+}
+
+impl Executable {
+    fn fault(&self, line: usize, message: String) -> BackendError {
+        fault(&self.plan, line, message)
+    }
+
+    /// The words of the operands of a kernel: those that it reads, or those that it writes.
+    fn operands(
+        &self,
+        line: usize,
+        written: bool,
+        buffers: &[words::Words],
+    ) -> Vec<Option<Vec<u32>>> {
+        let (Some(kernel), Some(prepared)) = (self.plan.kernels.get(line), self.kernels.get(line))
+        else {
+            return Vec::new();
+        };
+        let operands = kernel.operands.iter().enumerate().map(|(i, operand)| {
+            let value = if written {
+                operand.writes
+            } else {
+                operand.reads
+            }?;
+            let value = self.plan.values.get(value.index())?;
+            Some(prepared.words(i, value.meta.shape.numel(), buffers))
+        });
+        operands.collect()
+    }
+}
+
+impl Runtime for CpuRuntime {
+    fn compile(&mut self, plan: Arc<Plan>) -> Result<ProgramId, BackendError> {
+        let id = self.programs.len();
+        let buffers: Vec<usize> = plan
+            .buffers
+            .iter()
+            .map(|b| self.storage.ensure(id, &b.role, size(b.bytes.div_ceil(4))))
+            .collect();
+        for (value, array) in &plan.literals {
+            let value = plan.values.get(value.index());
+            let value =
+                value.ok_or_else(|| BackendError::Access("a literal has no value".into()))?;
+            let words = array.to_words();
+            let len = words.len() as u64;
+            let place = self
+                .storage
+                .range(id, &Role::Literals, value.offset / 4, len)?;
+            place.copy_from_slice(&words);
+        }
+        let prepare = |(line, kernel)| {
+            Prepared::new(kernel, &plan, &buffers).map_err(|m| fault(&plan, line, m))
+        };
+        let kernels = plan
+            .kernels
+            .iter()
+            .enumerate()
+            .map(prepare)
+            .collect::<Result<_, _>>()?;
+        let flops: u64 = plan.kernels.iter().map(|k| k.flops).sum();
+        self.programs.push(Executable {
+            kernels,
+            errors: plan.sites.iter().map(|_| AtomicU32::new(0)).collect(),
+            threads: flops >= THREADS_FROM,
+            plan,
+        });
+        Ok(ProgramId(id))
+    }
+
+    fn write(&mut self, role: &Role, first: u64, words: &[u32]) -> Result<(), BackendError> {
+        // Persistent buffers are the same for every program.
+        let place = self.storage.range(0, role, first, words.len() as u64)?;
+        place.copy_from_slice(words);
+        Ok(())
+    }
+
+    fn read(
+        &mut self,
+        program: ProgramId,
+        role: &Role,
+        first: u64,
+        count: u64,
+    ) -> Result<Vec<u32>, BackendError> {
+        Ok(self.storage.range(program.0, role, first, count)?.to_vec())
+    }
+
+    fn submit(
+        &mut self,
+        program: ProgramId,
+        rows: &[StepRow],
+        upload: &[u32],
+    ) -> Result<Ticket, BackendError> {
+        self.upload(program, upload)?;
+        let rows = rows.iter().map(|row| self.step(program, row, None));
+        let rows = rows.collect::<Result<_, _>>()?;
+        let ticket = Ticket(self.tickets);
+        self.tickets += 1;
+        self.reports.insert(
+            ticket,
+            Report {
+                rows,
+                errors: self.errors(program),
+            },
+        );
+        Ok(ticket)
+    }
+
+    fn wait(&mut self, ticket: Ticket) -> Result<Report, BackendError> {
+        let report = self.reports.remove(&ticket);
+        report.ok_or_else(|| BackendError::Access(format!("there is no submit {}", ticket.0)))
+    }
+
+    fn step_through(
+        &mut self,
+        program: ProgramId,
+        row: &StepRow,
+        upload: &[u32],
+        observer: &mut Observer<'_>,
+    ) -> Result<Report, BackendError> {
+        self.upload(program, upload)?;
+        let rows = vec![self.step(program, row, Some(observer))?];
+        Ok(Report {
+            rows,
+            errors: self.errors(program),
+        })
+    }
+
+    fn describe(&self) -> String {
+        let threads = rayon::current_num_threads();
+        let plural = if threads == 1 { "" } else { "s" };
+        format!("CPU ({}, {threads} thread{plural})", processor())
+    }
+}
+
+impl fmt::Debug for CpuRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CpuRuntime({} programs)", self.programs.len())
+    }
+}
+
+/// The processor's name, where the system tells.
+fn processor() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let mut names = info.lines().filter(|line| line.starts_with("model name"));
+    let name = names.next().and_then(|line| line.split_once(':'));
+    name.map_or_else(
+        || std::env::consts::ARCH.to_owned(),
+        |(_, name)| name.trim().to_owned(),
+    )
+}
+
+fn fault(plan: &Plan, line: usize, message: String) -> BackendError {
+    let label = plan
+        .kernels
+        .get(line)
+        .map_or_else(String::new, |k| k.label.clone());
+    BackendError::Kernel {
+        label,
+        line,
+        message,
+    }
+}
+
+fn unknown(program: ProgramId) -> BackendError {
+    BackendError::Access(format!("there is no program {}", program.0))
+}

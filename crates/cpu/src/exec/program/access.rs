@@ -1,0 +1,91 @@
+//! Moves runs of elements between memory and registers.
+
+use super::positions::Run;
+use crate::exec::memory::{Window, WindowMut};
+use crate::exec::simd::Arg;
+
+/// Loads a run.
+#[inline]
+pub(super) fn load(memory: Window<'_>, run: Run, out: &mut [u32]) {
+    match run.stride {
+        0 => out.fill(memory.at(run.start)),
+        1 => match memory.slice(run.start, run.len) {
+            Some(words) => out.copy_from_slice(words),
+            None => load_each(memory, run, out),
+        },
+        _ => load_each(memory, run, out),
+    }
+}
+
+fn load_each(memory: Window<'_>, run: Run, out: &mut [u32]) {
+    run.iter().zip(out).for_each(|(p, o)| *o = memory.at(p));
+}
+
+/// Loads the elements of a run where a guard holds, and zeros elsewhere. `at` is the run's place
+/// in the tile that the guard covers.
+pub(super) fn load_guarded(
+    memory: Window<'_>,
+    run: Run,
+    guard: Arg<'_>,
+    at: usize,
+    out: &mut [u32],
+) {
+    let positions = run.iter().zip(at..).zip(out);
+    positions.for_each(|((p, i), o)| *o = if guard.at(i) != 0 { memory.at(p) } else { 0 });
+}
+
+/// Loads elements of rows: `row · stride` further on than the run says.
+pub(super) fn load_rows(
+    memory: Window<'_>,
+    run: Run,
+    rows: (Arg<'_>, i64),
+    guard: Option<Arg<'_>>,
+    at: usize,
+    out: &mut [u32],
+) {
+    let (row, stride) = rows;
+    let shift = |i: usize| i64::from(row.at(i)) * stride;
+    let same = match row {
+        Arg::Splat(_) => true,
+        Arg::Slice(rows) => {
+            let here = rows.get(at..at + run.len).unwrap_or_default();
+            here.windows(2).all(|w| w.first() == w.last())
+        }
+    };
+    if same {
+        let run = Run {
+            start: run.start + shift(at),
+            ..run
+        };
+        return match guard {
+            None => load(memory, run, out),
+            Some(guard) => load_guarded(memory, run, guard, at, out),
+        };
+    }
+    for ((p, i), o) in run.iter().zip(at..).zip(out) {
+        let holds = guard.is_none_or(|g| g.at(i) != 0);
+        *o = if holds { memory.at(p + shift(i)) } else { 0 };
+    }
+}
+
+/// Stores a run. `at` is its place in the tile that the values cover.
+#[inline]
+pub(super) fn store(memory: &mut WindowMut<'_>, run: Run, value: Arg<'_>, at: usize) {
+    if run.stride == 1
+        && let Some(out) = memory.slice(run.start, run.len)
+    {
+        match value {
+            Arg::Splat(v) => return out.fill(v),
+            Arg::Slice(values) => {
+                if let Some(values) = values.get(at..at + run.len) {
+                    return out.copy_from_slice(values);
+                }
+            }
+        }
+    }
+    for (p, i) in run.iter().zip(at..) {
+        if let Some(out) = memory.at(p) {
+            *out = value.at(i);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Loops over blocks of elements, compiled for the vectors of the processor that runs them.
+
+mod cast;
+mod float;
+mod int;
+mod lane;
+mod random;
+
+pub(super) use cast::cast;
+pub(super) use random::{Key, random};
+
+use bytemuck::Pod;
+use gradus_graph::DType;
+use gradus_graph::ops::{Binary, Unary};
+use pulp::{Arch, NullaryFnOnce};
+
+/// A block of elements, or one that stands for all.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Arg<'a, T = u32> {
+    /// One for each element.
+    Slice(&'a [T]),
+    /// The same for every element.
+    Splat(T),
+}
+
+impl<'a> Arg<'a> {
+    /// The same bits as another type.
+    fn of<T: Pod>(self) -> Arg<'a, T> {
+        match self {
+            Arg::Slice(s) => Arg::Slice(bytemuck::cast_slice(s)),
+            Arg::Splat(v) => Arg::Splat(bytemuck::cast(v)),
+        }
+    }
+
+    /// The element at a position; 0 outside.
+    pub(super) fn at(self, i: usize) -> u32 {
+        match self {
+            Arg::Slice(s) => s.get(i).copied().unwrap_or(0),
+            Arg::Splat(v) => v,
+        }
+    }
+}
+
+/// Stores `f` of every element.
+#[inline(always)]
+fn map1<T: Copy, O>(x: Arg<'_, T>, out: &mut [O], f: impl Fn(T) -> O) {
+    match x {
+        Arg::Slice(x) => x.iter().zip(out).for_each(|(x, o)| *o = f(*x)),
+        Arg::Splat(x) => out.iter_mut().for_each(|o| *o = f(x)),
+    }
+}
+
+/// Stores `f` of every pair.
+#[inline(always)]
+fn map2<T: Copy, O>(a: Arg<'_, T>, b: Arg<'_, T>, out: &mut [O], f: impl Fn(T, T) -> O) {
+    match (a, b) {
+        (Arg::Slice(a), Arg::Slice(b)) => {
+            a.iter()
+                .zip(b)
+                .zip(out)
+                .for_each(|((a, b), o)| *o = f(*a, *b));
+        }
+        (Arg::Slice(a), Arg::Splat(b)) => a.iter().zip(out).for_each(|(a, o)| *o = f(*a, b)),
+        (Arg::Splat(a), b) => map1(b, out, |b| f(a, b)),
+    }
+}
+
+/// A pointwise op of one argument of this dtype.
+pub(super) fn unary(arch: Arch, op: Unary, dtype: DType, x: Arg<'_>, out: &mut [u32]) {
+    match (dtype, op) {
+        (DType::F32, _) => float::unary(arch, op, x, out),
+        (DType::I32, _) => int::unary_i32(op, x, out),
+        (DType::U32, _) => int::unary_u32(op, x, out),
+        (DType::Bool, _) => map1(x, out, |x| x ^ 1),
+    }
+}
+
+/// A pointwise op of two arguments of this dtype; comparisons give 0 or 1.
+pub(super) fn binary(
+    arch: Arch,
+    op: Binary,
+    dtype: DType,
+    a: Arg<'_>,
+    b: Arg<'_>,
+    out: &mut [u32],
+) {
+    match dtype {
+        DType::F32 => float::binary(arch, op, a, b, out),
+        DType::I32 => arch.dispatch(int::Signed {
+            op,
+            a: a.of(),
+            b: b.of(),
+            out,
+        }),
+        // Truth values are 0 and 1, and the logical ops are the bitwise ones.
+        DType::U32 | DType::Bool => arch.dispatch(int::Unsigned { op, a, b, out }),
+    }
+}
+
+/// `then` where the condition holds, else `otherwise`.
+pub(super) fn select(
+    arch: Arch,
+    condition: Arg<'_>,
+    then: Arg<'_>,
+    otherwise: Arg<'_>,
+    out: &mut [u32],
+) {
+    arch.dispatch(Blend {
+        condition,
+        then,
+        otherwise,
+        out,
+    });
+}
+
+struct Blend<'a> {
+    condition: Arg<'a>,
+    then: Arg<'a>,
+    otherwise: Arg<'a>,
+    out: &'a mut [u32],
+}
+
+impl NullaryFnOnce for Blend<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let pick = |c: u32, a: u32, b: u32| if c != 0 { a } else { b };
+        let Arg::Slice(c) = self.condition else {
+            let taken = if self.condition.at(0) != 0 {
+                self.then
+            } else {
+                self.otherwise
+            };
+            return map1(taken, self.out, |x| x);
+        };
+        let places = c.iter().zip(self.out);
+        match (self.then, self.otherwise) {
+            (Arg::Slice(a), Arg::Slice(b)) => {
+                places
+                    .zip(a)
+                    .zip(b)
+                    .for_each(|(((c, o), a), b)| *o = pick(*c, *a, *b));
+            }
+            (Arg::Slice(a), Arg::Splat(b)) => {
+                places.zip(a).for_each(|((c, o), a)| *o = pick(*c, *a, b));
+            }
+            (Arg::Splat(a), Arg::Slice(b)) => {
+                places.zip(b).for_each(|((c, o), b)| *o = pick(*c, a, *b));
+            }
+            (Arg::Splat(a), Arg::Splat(b)) => places.for_each(|(c, o)| *o = pick(*c, a, b)),
+        }
+    }
+}

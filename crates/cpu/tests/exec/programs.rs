@@ -1,0 +1,658 @@
+//! Programs of every kind that a plan holds.
+
+use gradus_graph::ops::{Binary, Reduction, Unary};
+use gradus_graph::{DType, Expr, Index};
+
+use super::bench::Memory;
+use super::build::{Build, at, noise};
+use super::check;
+
+const EPS: f64 = f32::EPSILON as f64;
+
+#[test]
+fn pointwise_at_awkward_sizes() {
+    for n in [1, 2, 15, 257, 1000, 1024, 1025, 5000] {
+        let mut b = Build::new(&[n], 1);
+        let x = b.load(0, Index::axis(0));
+        let y = b.load(1, Index::axis(0));
+        let e = b.unary(Unary::Exp, x);
+        let s = b.binary(Binary::Add, e, y);
+        let w = b.push(Expr::StepWord(8), DType::F32);
+        let s = b.binary(Binary::Mul, s, w);
+        b.store(2, Index::axis(0), s);
+        let memory = [
+            Memory::floats(&noise(n, 1)),
+            Memory::floats(&noise(n, 2)),
+            Memory::out(n, DType::F32),
+        ];
+        check(&b.program, &memory, 4.0 * EPS);
+    }
+}
+
+#[test]
+fn every_float_op() {
+    let x = noise(700, 3);
+    for op in Unary::ALL.iter().filter(|op| **op != Unary::Not) {
+        let mut b = Build::new(&[700], 1);
+        let mut v = b.load(0, Index::axis(0));
+        if matches!(op, Unary::Log | Unary::Sqrt | Unary::Rsqrt | Unary::Log1p) {
+            v = b.unary(Unary::Abs, v);
+        }
+        let y = b.unary(*op, v);
+        b.store(1, Index::axis(0), y);
+        let dtype = b.dtype(y);
+        check(
+            &b.program,
+            &[Memory::floats(&x), Memory::out(700, dtype)],
+            4.0 * EPS,
+        );
+    }
+    for op in Binary::ALL {
+        if matches!(
+            op,
+            Binary::And | Binary::Or | Binary::Xor | Binary::Shl | Binary::Shr
+        ) {
+            continue;
+        }
+        for splat in 0..3 {
+            let mut b = Build::new(&[700], 1);
+            let mut a = b.load(0, Index::axis(0));
+            if *op == Binary::Pow {
+                a = b.unary(Unary::Abs, a);
+            }
+            let c = b.constant(0.75f32);
+            let d = b.load(0, at(699, &[-1]));
+            let (l, r) = [(a, d), (a, c), (c, d)][splat];
+            let y = b.binary(*op, l, r);
+            b.store(1, Index::axis(0), y);
+            let dtype = b.dtype(y);
+            check(
+                &b.program,
+                &[Memory::floats(&x), Memory::out(700, dtype)],
+                4.0 * EPS,
+            );
+        }
+    }
+}
+
+#[test]
+fn every_int_and_bool_op() {
+    let words: Vec<u32> = (0..300u32)
+        .map(|i| i.wrapping_mul(0x9E37_79B9) >> (i % 31))
+        .collect();
+    for dtype in [DType::I32, DType::U32] {
+        for op in [
+            Unary::Neg,
+            Unary::Abs,
+            Unary::Sign,
+            Unary::Square,
+            Unary::Not,
+        ] {
+            let mut b = Build::new(&[300], 1);
+            let x = b.load_as(0, Index::axis(0), dtype);
+            let y = b.unary(op, x);
+            b.store(1, Index::axis(0), y);
+            check(
+                &b.program,
+                &[Memory::words(words.clone(), dtype), Memory::out(300, dtype)],
+                0.0,
+            );
+        }
+        for op in Binary::ALL.iter().filter(|op| **op != Binary::Pow) {
+            let mut b = Build::new(&[300], 1);
+            let x = b.load_as(0, Index::axis(0), dtype);
+            let y = b.load_as(0, at(299, &[-1]), dtype);
+            let z = b.binary(*op, x, y);
+            b.store(1, Index::axis(0), z);
+            let out = b.dtype(z);
+            check(
+                &b.program,
+                &[Memory::words(words.clone(), dtype), Memory::out(300, out)],
+                0.0,
+            );
+        }
+    }
+    let truths: Vec<u32> = words.iter().map(|w| w & 1).collect();
+    for op in [Binary::And, Binary::Or, Binary::Xor, Binary::Eq, Binary::Ne] {
+        let mut b = Build::new(&[300], 1);
+        let x = b.load_as(0, Index::axis(0), DType::Bool);
+        let y = b.load_as(0, at(299, &[-1]), DType::Bool);
+        let x = b.unary(Unary::Not, x);
+        let z = b.binary(op, x, y);
+        b.store(1, Index::axis(0), z);
+        check(
+            &b.program,
+            &[
+                Memory::words(truths.clone(), DType::Bool),
+                Memory::out(300, DType::Bool),
+            ],
+            0.0,
+        );
+    }
+}
+
+#[test]
+fn casts() {
+    let floats: Vec<u32> = [
+        0.0,
+        -0.0,
+        0.5,
+        -1.5,
+        3e9,
+        -3e9,
+        1e20,
+        f32::NAN,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        7.99,
+    ]
+    .map(f32::to_bits)
+    .to_vec();
+    let ints = vec![0, 1, 2, u32::MAX, 0x8000_0000, 16_777_217, 5, 6, 7, 8, 9];
+    let bools = vec![0, 1, 1, 0, 1, 0, 0, 0, 1, 1, 1];
+    let sources = [
+        (DType::F32, floats),
+        (DType::I32, ints.clone()),
+        (DType::U32, ints),
+        (DType::Bool, bools),
+    ];
+    for (from, words) in &sources {
+        for to in [DType::F32, DType::I32, DType::U32, DType::Bool] {
+            let mut b = Build::new(&[11], 1);
+            let x = b.load_as(0, Index::axis(0), *from);
+            let y = b.cast(x, to);
+            b.store(1, Index::axis(0), y);
+            check(
+                &b.program,
+                &[Memory::words(words.clone(), *from), Memory::out(11, to)],
+                0.0,
+            );
+        }
+    }
+}
+
+#[test]
+fn nan_and_infinity() {
+    let special = [
+        f32::NAN,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        1e-40,
+    ];
+    let ops = [
+        Unary::Relu,
+        Unary::Exp,
+        Unary::Log,
+        Unary::Tanh,
+        Unary::Sigmoid,
+        Unary::Erf,
+        Unary::Sign,
+        Unary::Sqrt,
+        Unary::Expm1,
+        Unary::Log1p,
+    ];
+    for op in ops {
+        let mut b = Build::new(&[8], 1);
+        let x = b.load(0, Index::axis(0));
+        let y = b.unary(op, x);
+        b.store(1, Index::axis(0), y);
+        check(
+            &b.program,
+            &[Memory::floats(&special), Memory::out(8, DType::F32)],
+            EPS,
+        );
+    }
+    for op in [
+        Binary::Max,
+        Binary::Min,
+        Binary::Eq,
+        Binary::Ne,
+        Binary::Lt,
+        Binary::Ge,
+    ] {
+        let mut b = Build::new(&[8, 8], 2);
+        let x = b.load(0, Index::axis(0));
+        let y = b.load(0, Index::axis(1));
+        let z = b.binary(op, x, y);
+        b.store(1, at(0, &[8, 1]), z);
+        let dtype = b.dtype(z);
+        check(
+            &b.program,
+            &[Memory::floats(&special), Memory::out(64, dtype)],
+            EPS,
+        );
+    }
+    for op in [Reduction::Max, Reduction::Min, Reduction::Sum] {
+        let mut b = Build::new(&[40], 0);
+        let x = b.load(0, Index::axis(0));
+        let y = b.reduce(op, x);
+        b.store(1, Index::constant(0), y);
+        let mut values = noise(40, 9);
+        values[33] = f32::NAN;
+        check(
+            &b.program,
+            &[Memory::floats(&values), Memory::out(1, DType::F32)],
+            EPS,
+        );
+    }
+}
+
+#[test]
+fn large_angles() {
+    let x: Vec<f32> = (0..600).map(|i| (i as f32 - 300.0) * 1e4).collect();
+    for op in [Unary::Sin, Unary::Cos] {
+        let mut b = Build::new(&[600], 1);
+        let v = b.load(0, Index::axis(0));
+        let y = b.unary(op, v);
+        b.store(1, Index::axis(0), y);
+        check(
+            &b.program,
+            &[Memory::floats(&x), Memory::out(600, DType::F32)],
+            2.0 * EPS,
+        );
+    }
+}
+
+/// A row, a column and a scalar are added to a matrix, part of which is read transposed.
+#[test]
+fn broadcast_and_strided() {
+    for (m, n) in [
+        (1, 1),
+        (1, 7),
+        (7, 1),
+        (33, 65),
+        (64, 10),
+        (257, 3),
+        (3, 2000),
+        (100, 100),
+    ] {
+        let mut b = Build::new(&[m, n], 2);
+        let x = b.load(0, at(0, &[1, m as i64]));
+        let row = b.load(1, Index::axis(1));
+        let col = b.load(2, Index::axis(0));
+        let one = b.load(3, Index::constant(1));
+        let s = b.binary(Binary::Add, x, row);
+        let s = b.binary(Binary::Mul, s, col);
+        let s = b.binary(Binary::Sub, s, one);
+        b.store(4, at(0, &[n as i64, 1]), s);
+        b.store(5, at(0, &[1, m as i64]), s);
+        let memory = [
+            Memory::floats(&noise(m * n, 1)),
+            Memory::floats(&noise(n, 2)),
+            Memory::floats(&noise(m, 3)),
+            Memory::floats(&noise(2, 4)),
+            Memory::out(m * n, DType::F32),
+            Memory::out(m * n, DType::F32),
+        ];
+        check(&b.program, &memory, 2.0 * EPS);
+    }
+}
+
+#[test]
+fn guards_keep_reads_inside() {
+    let n = 300;
+    let mut b = Build::new(&[n], 1);
+    let inside = b.push(
+        Expr::InRange {
+            index: at(-20, &[1]),
+            low: 0,
+            high: 250,
+        },
+        DType::Bool,
+    );
+    let x = b.push(
+        Expr::Load {
+            operand: 0,
+            index: at(-20, &[1]),
+            guard: Some(inside),
+        },
+        DType::F32,
+    );
+    let never = b.constant(false);
+    let y = b.push(
+        Expr::Load {
+            operand: 0,
+            index: at(99_999, &[1]),
+            guard: Some(never),
+        },
+        DType::F32,
+    );
+    let z = b.binary(Binary::Add, x, y);
+    b.store(1, Index::axis(0), z);
+    check(
+        &b.program,
+        &[Memory::floats(&noise(250, 1)), Memory::out(n, DType::F32)],
+        0.0,
+    );
+}
+
+#[test]
+fn divided_indices() {
+    // A transposed reshape, split and joined; and one that stays divided.
+    let sizes = [12, 35];
+    let flat = at(0, &[35, 1]);
+    for (inner, shift) in [(5, 0), (7, 0), (7, 3), (4, 0)] {
+        let quotient = flat.shifted(shift).div(inner, &sizes);
+        let rest = flat.shifted(shift).rem(inner, &sizes);
+        let index = rest.scaled(120).plus(&quotient);
+        let mut b = Build::new(&sizes, 2);
+        let x = b.load(0, index);
+        let i = b.push(Expr::Index(quotient), DType::I32);
+        b.store(1, at(0, &[35, 1]), x);
+        b.store(2, at(0, &[35, 1]), i);
+        let memory = [
+            Memory::floats(&noise(1000, 1)),
+            Memory::out(420, DType::F32),
+            Memory::out(420, DType::I32),
+        ];
+        check(&b.program, &memory, 0.0);
+    }
+}
+
+#[test]
+fn gathered_rows_and_bad_indices() {
+    for (t, d) in [(5, 1), (17, 64), (300, 3)] {
+        let mut rows: Vec<u32> = (0..t as u32).map(|i| i * 7 % 11).collect();
+        rows[t / 2] = 11;
+        rows[t - 1] = (-3i32) as u32;
+        let mut b = Build::new(&[t, d], 2);
+        let row = b.load_as(1, Index::axis(0), DType::I32);
+        let row = b.push(
+            Expr::CheckIndex {
+                bound: 11,
+                site: 1,
+                x: row,
+            },
+            DType::I32,
+        );
+        let load = Expr::LoadRow {
+            operand: 0,
+            row,
+            stride: d,
+            index: Index::axis(1),
+            guard: None,
+        };
+        let x = b.push(load, DType::F32);
+        b.store(2, at(0, &[d as i64, 1]), x);
+        let memory = [
+            Memory::floats(&noise(11 * d, 1)),
+            Memory::words(rows, DType::I32),
+            Memory::out(t * d, DType::F32),
+        ];
+        let outcome = check(&b.program, &memory, 0.0);
+        assert_eq!(outcome.report.errors, [0, (-3i32) as u32]);
+    }
+}
+
+#[test]
+fn random_bits_and_dropout() {
+    for n in [1, 5, 100, 3000] {
+        let mut b = Build::new(&[n], 1);
+        let bits = b.push(
+            Expr::Random {
+                stream: 77 << 40 | 5,
+                index: at(3, &[1]),
+            },
+            DType::U32,
+        );
+        let shift = b.constant(8u32);
+        let high = b.binary(Binary::Shr, bits, shift);
+        let high = b.cast(high, DType::F32);
+        let limit = b.constant(0.3f32 * (1u32 << 24) as f32);
+        let keep = b.binary(Binary::Ge, high, limit);
+        let x = b.load(0, Index::axis(0));
+        let zero = b.constant(0f32);
+        let y = b.select(keep, x, zero);
+        b.store(1, Index::axis(0), y);
+        b.store(2, Index::axis(0), bits);
+        let memory = [
+            Memory::floats(&noise(n, 1)),
+            Memory::out(n, DType::F32),
+            Memory::out(n, DType::U32),
+        ];
+        check(&b.program, &memory, 0.0);
+    }
+}
+
+/// Adam over a slab, in place, with uniform values from the step row.
+#[test]
+fn optimizer_in_place() {
+    let n = 3001;
+    let mut b = Build::new(&[n], 1);
+    let i = Index::axis(0);
+    let [w, g, m, v] = [0, 1, 2, 3].map(|o| b.load(o, i.clone()));
+    let [b1, c1, eps] = [0.9f32, 0.1, 1e-8].map(|c| b.constant(c));
+    let rate = b.push(Expr::StepWord(8), DType::F32);
+    let m1 = b.binary(Binary::Mul, m, b1);
+    let g1 = b.binary(Binary::Mul, g, c1);
+    let m1 = b.binary(Binary::Add, m1, g1);
+    let g2 = b.unary(Unary::Square, g);
+    let v1 = b.binary(Binary::Add, v, g2);
+    let root = b.unary(Unary::Sqrt, v1);
+    let root = b.binary(Binary::Add, root, eps);
+    let update = b.binary(Binary::Div, m1, root);
+    let update = b.binary(Binary::Mul, update, rate);
+    let w1 = b.binary(Binary::Sub, w, update);
+    b.store(0, i.clone(), w1);
+    b.store(2, i.clone(), m1);
+    b.store(3, i, v1);
+    let positive: Vec<f32> = noise(n, 4).iter().map(|x| x.abs()).collect();
+    let memory = [
+        Memory::floats(&noise(n, 1)).in_place(),
+        Memory::floats(&noise(n, 2)),
+        Memory::floats(&noise(n, 3)).in_place(),
+        Memory::floats(&positive).in_place(),
+    ];
+    check(&b.program, &memory, 4.0 * EPS);
+}
+
+/// Old values are stored elsewhere while their memory is overwritten.
+#[test]
+fn swap_in_place() {
+    let n = 2000;
+    let mut b = Build::new(&[n], 1);
+    let x = b.load(0, Index::axis(0));
+    let y = b.load(1, Index::axis(0));
+    b.store(0, Index::axis(0), y);
+    b.store(1, Index::axis(0), x);
+    let memory = [
+        Memory::floats(&noise(n, 1)).in_place(),
+        Memory::floats(&noise(n, 2)).in_place(),
+    ];
+    check(&b.program, &memory, 0.0);
+}
+
+/// Cross-entropy with its gradient over the logits, in three passes.
+#[test]
+fn cross_entropy_rows() {
+    for (rows, classes) in [
+        (1, 1),
+        (64, 10),
+        (7, 257),
+        (3, 1000),
+        (2, 5000),
+        (2, 20_000),
+        (600, 3),
+    ] {
+        let mut b = Build::new(&[rows, classes], 1);
+        let here = at(0, &[classes as i64, 1]);
+        let x = b.load(0, here.clone());
+        let peak = b.reduce(Reduction::Max, x);
+        let centered = b.binary(Binary::Sub, x, peak);
+        let e = b.unary(Unary::Exp, centered);
+        let total = b.reduce(Reduction::Sum, e);
+        let label = b.load_as(1, Index::axis(0), DType::I32);
+        let label = b.push(
+            Expr::CheckIndex {
+                bound: classes as u32,
+                site: 0,
+                x: label,
+            },
+            DType::I32,
+        );
+        let column = b.push(Expr::Index(Index::axis(1)), DType::I32);
+        let hot = b.binary(Binary::Eq, column, label);
+        let zero = b.constant(0f32);
+        let picked = b.select(hot, centered, zero);
+        let picked = b.reduce(Reduction::Sum, picked);
+        let log = b.unary(Unary::Log, total);
+        let loss = b.binary(Binary::Sub, log, picked);
+        let soft = b.binary(Binary::Div, e, total);
+        let hot = b.cast(hot, DType::F32);
+        let dx = b.binary(Binary::Sub, soft, hot);
+        let best = b.arg(Reduction::Max, x);
+        b.store(0, here, dx);
+        b.store(2, Index::axis(0), loss);
+        b.store(3, Index::axis(0), best);
+        let labels = (0..rows as u32).map(|i| i * 31 % classes as u32).collect();
+        let memory = [
+            Memory::floats(&noise(rows * classes, 5)).in_place(),
+            Memory::words(labels, DType::I32),
+            Memory::out(rows, DType::F32),
+            Memory::out(rows, DType::I32),
+        ];
+        check(&b.program, &memory, 8.0 * EPS);
+    }
+}
+
+#[test]
+fn column_sums() {
+    for (m, n) in [
+        (1, 1),
+        (64, 128),
+        (1000, 7),
+        (257, 257),
+        (3000, 8),
+        (5, 1000),
+    ] {
+        let mut b = Build::new(&[n, m], 1);
+        let x = b.load(0, at(0, &[1, n as i64]));
+        let bias = b.load(1, Index::axis(0));
+        let y = b.binary(Binary::Mul, x, bias);
+        let sum = b.reduce(Reduction::Sum, y);
+        let max = b.reduce(Reduction::Max, y);
+        let first = b.arg(Reduction::Min, y);
+        b.store(2, Index::axis(0), sum);
+        b.store(3, Index::axis(0), max);
+        b.store(4, Index::axis(0), first);
+        let memory = [
+            Memory::floats(&noise(m * n, 1)),
+            Memory::floats(&noise(n, 2)),
+            Memory::out(n, DType::F32),
+            Memory::out(n, DType::F32),
+            Memory::out(n, DType::I32),
+        ];
+        check(&b.program, &memory, 4.0 * EPS);
+    }
+}
+
+/// Sums over the first and the last of three axes, as batch norm has.
+#[test]
+fn outer_and_inner_sums() {
+    let (b_, c, h) = (6, 5, 37);
+    let mut b = Build::new(&[c, b_, h], 1);
+    let x = b.load(0, at(0, &[h as i64, (c * h) as i64, 1]));
+    let sum = b.reduce(Reduction::Sum, x);
+    let centered = b.binary(Binary::Sub, x, sum);
+    b.store(1, Index::axis(0), sum);
+    b.store(2, at(0, &[h as i64, (c * h) as i64, 1]), centered);
+    let memory = [
+        Memory::floats(&noise(b_ * c * h, 1)),
+        Memory::out(c, DType::F32),
+        Memory::out(b_ * c * h, DType::F32),
+    ];
+    check(&b.program, &memory, 4.0 * EPS);
+}
+
+#[test]
+fn long_sums_stay_exact() {
+    let n = 3_000_017;
+    let mut b = Build::new(&[n], 0);
+    let x = b.load(0, Index::axis(0));
+    let sum = b.reduce(Reduction::Sum, x);
+    b.store(1, Index::constant(0), sum);
+    let values: Vec<f32> = noise(n, 1).iter().map(|x| x.abs()).collect();
+    let memory = [Memory::floats(&values), Memory::out(1, DType::F32)];
+    let outcome = super::bench::run(
+        gradus_graph::plan::KernelKind::Program(b.program),
+        &memory,
+        &super::a_row(),
+    );
+    let truth: f64 = values.iter().map(|x| f64::from(*x)).sum();
+    assert_eq!(outcome.floats(1)[0], truth as f32);
+}
+
+#[test]
+fn integer_sums_wrap_and_ties_go_to_the_first() {
+    let words: Vec<u32> = (0..100u32).map(|i| i.wrapping_mul(0x4000_0001)).collect();
+    let mut b = Build::new(&[4, 25], 1);
+    let x = b.load_as(0, at(0, &[25, 1]), DType::U32);
+    let sum = b.reduce(Reduction::Sum, x);
+    b.store(1, Index::axis(0), sum);
+    let three = b.constant(3u32);
+    let tied = b.binary(Binary::And, x, three);
+    let first = b.arg(Reduction::Max, tied);
+    b.store(2, Index::axis(0), first);
+    let low = b.arg(Reduction::Min, tied);
+    b.store(3, Index::axis(0), low);
+    let memory = [
+        Memory::words(words, DType::U32),
+        Memory::out(4, DType::U32),
+        Memory::out(4, DType::I32),
+        Memory::out(4, DType::I32),
+    ];
+    check(&b.program, &memory, 0.0);
+}
+
+#[test]
+fn totals() {
+    let mut b = Build::new(&[50], 1);
+    let total = b.push(
+        Expr::Total {
+            operand: 0,
+            count: 30,
+        },
+        DType::F32,
+    );
+    let x = b.load(1, Index::axis(0));
+    let y = b.binary(Binary::Mul, x, total);
+    b.store(2, Index::axis(0), y);
+    let memory = [
+        Memory::floats(&noise(30, 1)),
+        Memory::floats(&noise(50, 2)),
+        Memory::out(50, DType::F32),
+    ];
+    check(&b.program, &memory, 2.0 * EPS);
+}
+
+/// More rows than any index type of 16 bits holds, enough work for threads, and a scalar.
+#[test]
+fn many_rows_and_none() {
+    let n = 300_007;
+    let mut b = Build::new(&[n], 1);
+    let x = b.load(0, Index::axis(0));
+    let mut y = x;
+    for _ in 0..20 {
+        y = b.unary(Unary::Neg, y);
+        y = b.binary(Binary::Add, y, x);
+    }
+    b.store(1, Index::axis(0), y);
+    check(
+        &b.program,
+        &[Memory::floats(&noise(n, 1)), Memory::out(n, DType::F32)],
+        EPS,
+    );
+    let mut b = Build::new(&[], 0);
+    let x = b.load(0, Index::constant(0));
+    let y = b.unary(Unary::Square, x);
+    b.store(1, Index::constant(0), y);
+    check(
+        &b.program,
+        &[Memory::floats(&[3.0]), Memory::out(1, DType::F32)],
+        0.0,
+    );
+}
