@@ -1,6 +1,6 @@
 //! What the tests of several crates share: evaluators, stored cases, the op table and random
 //! graphs. Test files include it with `#[path]`.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,4 +13,6 @@ pub(crate) mod golden;
 pub(crate) mod interpreter;
 pub(crate) mod ops;
 pub(crate) mod parity;
+pub(crate) mod parity;
 pub(crate) mod planned;
+pub(crate) mod random_dag;

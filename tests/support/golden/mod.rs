@@ -14,7 +14,6 @@ use gradus_graph::{Array, DType, Graph, Var, vjp};
 
 use super::evaluator::{Evaluator, Fed};
 pub(crate) use file::File;
-#[allow(unused_imports, reason = "runners of their own name these types")]
 pub(crate) use training::{Trained, Training, initial_values, trainings};
 
 /// A function that builds a graph over the inputs of a case.

@@ -249,3 +249,84 @@ fn composite<T: Float>(
 fn node_id(index: usize) -> NodeId {
     NodeId(u32::try_from(index).unwrap_or(u32::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use gradus_graph::{Array, DType};
+
+    use super::*;
+
+    #[test]
+    fn bad_indices_become_0_and_are_reported() {
+        let graph = Graph::new();
+        let table = graph.literal(Array::vector(vec![10.0f32, 20.0, 30.0]));
+        let index = graph.literal(Array::vector(vec![1, -2, 3, 2]));
+        let y = table.gather(index);
+        let found = eval(&graph.nodes(), &Feeds::<f64>::default(), &[y.id()]).unwrap();
+        assert_eq!(found.values[0].to_f64(), [20.0, 10.0, 10.0, 30.0]);
+        let bits = found.bad_indices.iter().map(|b| b.bits);
+        assert_eq!(bits.collect::<Vec<_>>(), [(-2i32).cast_unsigned()]);
+    }
+
+    #[test]
+    fn a_bad_label_is_reported_by_its_composite() {
+        let graph = Graph::new();
+        let labels = graph.literal(Array::vector(vec![0, 7]));
+        let y = graph.full([2, 3], 1.0).cross_entropy(labels);
+        let found = eval(&graph.nodes(), &Feeds::<f32>::default(), &[y.id()]).unwrap();
+        let bad = BadIndex {
+            node: y.id(),
+            bits: 7,
+        };
+        assert_eq!(found.bad_indices, [bad]);
+    }
+
+    #[test]
+    fn feeds_that_do_not_fit_are_errors() {
+        let graph = Graph::new();
+        let y = graph.input("x", [2], DType::F32).exp();
+        let eval = |inputs| {
+            let found = eval::<f64>(&graph.nodes(), &Feeds::inputs(inputs), &[y.id()]);
+            found.unwrap_err().to_string()
+        };
+        assert_eq!(
+            eval(vec![]),
+            "node 0 (input) has no value: nothing was fed for it"
+        );
+        let wrong = Tensor::from_array(&Array::vector(vec![1, 2]));
+        assert_eq!(
+            eval(vec![wrong]),
+            "node 0 (input) is f32 [2], but its value is i32 [2]"
+        );
+    }
+
+    #[test]
+    fn nodes_that_break_their_rule_are_errors() {
+        let graph = Graph::new();
+        let x = graph.full([2], 1.0);
+        let y = x + x;
+        let mut nodes = graph.nodes();
+        let eval = |nodes: &[Node], id| eval(nodes, &Feeds::<f64>::default(), &[id]);
+        assert!(matches!(
+            eval(&nodes, NodeId(99)),
+            Err(OracleError::NoSuchNode(_))
+        ));
+        nodes[1].inputs = vec![NodeId(0)];
+        assert!(matches!(
+            eval(&nodes, y.id()),
+            Err(OracleError::Invalid { .. })
+        ));
+        nodes[1].inputs = vec![NodeId(0), NodeId(1)];
+        assert!(eval(&nodes, y.id()).is_err());
+    }
+
+    #[test]
+    fn only_what_is_wanted_is_evaluated() {
+        let graph = Graph::new();
+        let missing = graph.input("x", [2], DType::F32);
+        let _ = missing.exp();
+        let y = graph.full([2], 2.0).square();
+        let found = eval(&graph.nodes(), &Feeds::<f64>::default(), &[y.id(), y.id()]).unwrap();
+        assert_eq!(found.values[1].to_f64(), [4.0, 4.0]);
+    }
+}

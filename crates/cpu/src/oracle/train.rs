@@ -267,3 +267,69 @@ fn scaled<T: Float>(x: &Tensor<T>, by: T) -> Tensor<T> {
     let values = x.floats().unwrap_or_default().iter().map(|&v| v * by);
     Tensor::of(x.shape(), Values::Float(values.collect()))
 }
+
+#[cfg(test)]
+mod tests {
+    use gradus_graph::{Array, Scope, Update, grad, step_row};
+
+    use super::*;
+
+    /// `p − word · g`, and a count of steps.
+    #[derive(Debug)]
+    struct Plain;
+
+    impl Optimizer for Plain {
+        fn states(&self) -> &'static [&'static str] {
+            &["count"]
+        }
+
+        #[allow(clippy::cast_precision_loss, reason = "a few steps")]
+        fn row(&self, step: u32) -> Vec<f32> {
+            vec![step as f32 + 1.0]
+        }
+
+        fn update<'g>(&self, param: Var<'g>, grad: Var<'g>, states: &[Var<'g>]) -> Update<'g> {
+            let rate = param.graph().step_word(step_row::OPTIMIZER);
+            Update {
+                param: param - rate * grad,
+                states: states.iter().map(|&s| s + 1.0).collect(),
+            }
+        }
+    }
+
+    #[derive(Debug)]
+    struct Ones;
+
+    impl gradus_graph::Init for Ones {
+        fn sample(&self, shape: &Shape, _: &mut gradus_graph::philox::Rng) -> Vec<f32> {
+            vec![1.0; shape.numel()]
+        }
+    }
+
+    #[test]
+    fn parameters_optimizer_and_model_states_move_together() {
+        let graph = Graph::new();
+        let scope = Scope::root(&graph, true);
+        let p = scope.param("p", [2, 2], Ones);
+        let x = graph.input("x", [2, 2], DType::F32);
+        let seen = scope.state("seen", (), DType::F32, 0.5);
+        scope.update(seen, seen + x.sum_all());
+        let loss = (p * x).sum_all() + seen;
+        let gradients = grad(loss, &parameters(&graph));
+        let ones = Tensor::<f64>::full(p.shape(), 1.0.into());
+        let plain = Arc::new(Plain);
+        let mut trainer = Trainer::new(&graph, loss, &gradients, vec![ones], plain, 3).unwrap();
+
+        let x = Tensor::from_array(&Array::new([2, 2], vec![1.0f32, 2.0, 3.0, 4.0]).unwrap());
+        let first = trainer.step(vec![x.clone()], &[p.id()]).unwrap();
+        assert_eq!((first.loss, first.gradient_norm), (10.5, 30f64.sqrt()));
+        assert_eq!(first.values[0].to_f64(), [1.0; 4]);
+        assert_eq!(trainer.params[0].to_f64(), [0.0, -1.0, -2.0, -3.0]);
+        assert_eq!(trainer.params[0].shape(), p.shape());
+        trainer.step(vec![x], &[]).unwrap();
+        assert_eq!(trainer.params[0].to_f64(), [-2.0, -5.0, -8.0, -11.0]);
+        assert_eq!(trainer.states[0].to_f64(), [20.5]);
+        assert_eq!(trainer.optimizer_states[0][0].to_f64(), [2.0; 4]);
+        assert_eq!(trainer.step_count(), 2);
+    }
+}
