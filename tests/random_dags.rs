@@ -1,27 +1,29 @@
 //! Random graphs of ops: every evaluator agrees with the oracle.
 
 use libtest_mimic::{Arguments, Trial};
-use support::evaluator::{Evaluator, Oracle32};
-use support::random_dag;
+use support::evaluator::Oracle32;
+use support::{planned, random_dag};
 
 mod support;
 
 /// Graphs compared in one test.
 const SEEDS: u64 = 32;
 
-type Make = fn() -> Box<dyn Evaluator>;
-
 fn main() {
-    let evaluators: [(&str, Make); 1] = [("oracle-f32", || Box::new(Oracle32))];
     let mut trials = Vec::new();
-    for (name, make) in evaluators {
-        for part in 0..8 {
-            let seeds = part * SEEDS..(part + 1) * SEEDS;
-            let test = format!("{name}/{}", seeds.start);
-            trials.push(Trial::test(test, move || {
-                Ok(random_dag::agree(make().as_ref(), seeds)?)
-            }));
-        }
+    for part in 0..16 {
+        let seeds = part * SEEDS..(part + 1) * SEEDS;
+        let oracle = seeds.clone();
+        trials.push(Trial::test(
+            format!("oracle-f32/{}", seeds.start),
+            move || Ok(random_dag::agree(&Oracle32, oracle)?),
+        ));
+        trials.push(Trial::test(format!("plan/{}", seeds.start), move || {
+            for evaluator in planned::interpreted() {
+                random_dag::agree(&evaluator, seeds.clone())?;
+            }
+            Ok(())
+        }));
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

@@ -13,6 +13,5 @@ pub(crate) mod golden;
 pub(crate) mod interpreter;
 pub(crate) mod ops;
 pub(crate) mod parity;
-pub(crate) mod parity;
 pub(crate) mod planned;
 pub(crate) mod random_dag;

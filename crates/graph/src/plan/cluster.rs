@@ -110,8 +110,7 @@ impl<'a> Clusters<'a> {
             match node.op {
                 Op::MatMul(_) => {
                     for &x in &node.inputs {
-                        let base = super::operand::matrix(self.ir, x).map_or(x, |m| m.base);
-                        self.require(base);
+                        self.require(super::operand::base(self.ir, x));
                     }
                 }
                 Op::ScatterAdd(_) => {

@@ -177,9 +177,12 @@ impl Builder {
         let mut operands: Vec<Operand> = loads.iter().map(|id| reading(values[id])).collect();
         renumber(&mut kind, operands.len());
         operands.extend(wanted.iter().map(|(v, _)| writing(*v)));
-        // Operands that no expression loads are leaves of the meaning too.
-        let is_loaded = |id: NodeId| loads.contains(&id) || clusters.is_loaded(id, k);
-        let meaning = fragment(ir, &wanted, &is_loaded, &|id| values.get(&id).copied());
+        // Operands that no expression loads are leaves of the meaning too, but not views: where
+        // one was copied for another kernel, this one may read what it is a view of.
+        let is_loaded = |id: NodeId| {
+            loads.contains(&id) || (clusters.is_loaded(id, k) && !ir.node(id).op.is_view())
+        };
+        let meaning = fragment(ir, &wanted, &is_loaded, &mut |id| self.loaded(ir, id));
         let label = label(
             ir,
             cluster.nodes.iter().copied(),
@@ -261,7 +264,7 @@ fn product_kernel(ir: &Ir, product: NodeId, lowering: &mut Lowering<'_>) -> Kern
                 batch_stride: m.batch_stride,
             },
             None => Matrix {
-                operand: lowering.load(x),
+                operand: lowering.load(strip(ir, x)),
                 transposed,
                 offset: 0,
                 row_stride: cols,

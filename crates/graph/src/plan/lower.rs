@@ -268,7 +268,7 @@ pub(crate) fn fragment(
     ir: &Ir,
     wanted: &[(ValueId, NodeId)],
     is_loaded: &dyn Fn(NodeId) -> bool,
-    value_of: &dyn Fn(NodeId) -> Option<ValueId>,
+    value_of: &mut dyn FnMut(NodeId) -> ValueId,
 ) -> Fragment {
     let mut needed = vec![false; ir.nodes.len()];
     wanted.iter().for_each(|(_, id)| needed[id.index()] = true);
@@ -289,7 +289,7 @@ pub(crate) fn fragment(
         let own = wanted.iter().any(|(_, w)| *w == id);
         let copy = if !own && is_loaded(id) {
             let number = u32::try_from(fragment.inputs.len()).unwrap_or(u32::MAX);
-            fragment.inputs.extend(value_of(id));
+            fragment.inputs.push(value_of(id));
             Node {
                 op: Op::Input(number),
                 inputs: Vec::new(),

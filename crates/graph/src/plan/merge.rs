@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::cluster::{Cluster, Clusters};
+use super::cluster::{Cluster, Clusters, strip};
 use super::domain::Domain;
 use super::view::{Source, source};
 use crate::ops::Op;
@@ -76,6 +76,14 @@ impl Clusters<'_> {
                 .iter()
                 .any(|n| self.node(*n).meta.shape.numel() == domain.numel())
         {
+            return false;
+        }
+        // Any row of a table may be read, so all of it must be in memory before.
+        let gathers_own = |n: &NodeId| {
+            let node = self.node(*n);
+            matches!(node.op, Op::Gather(_)) && nodes.contains(&strip(self.ir, node.inputs[0]))
+        };
+        if nodes.iter().any(gathers_own) {
             return false;
         }
         let row_sum = producer.row_sum.or(reader.row_sum);

@@ -1,6 +1,6 @@
 //! Matrices of a product in memory: which views the product's kernel can read through.
 
-use super::cluster::is_memory;
+use super::cluster::{is_memory, strip};
 use super::view::{Source, source};
 use crate::ops::Op;
 use crate::passes::Ir;
@@ -16,6 +16,12 @@ pub(crate) struct Layout {
     pub(crate) row_stride: usize,
     /// The stored matrix is the transposition of the operand.
     pub(crate) swapped: bool,
+}
+
+/// What must be in memory for a product to read the operand `x`. A copy is made under the shape
+/// that its elements first had, so that other kernels find the same copy.
+pub(crate) fn base(ir: &Ir, x: NodeId) -> NodeId {
+    matrix(ir, x).map_or_else(|| strip(ir, x), |m| m.base)
 }
 
 /// How a product can read the operand `x`, `[batch…, R, C]`; `None` if it must be copied first.

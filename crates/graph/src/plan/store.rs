@@ -94,7 +94,7 @@ impl Clusters<'_> {
         let x = |i: usize| node.inputs[i];
         match &node.op {
             Op::MatMul(_) => {
-                let base = |x| super::operand::matrix(self.ir, x).map_or(x, |m| m.base);
+                let base = |x| super::operand::base(self.ir, x);
                 vec![base(x(0)), base(x(1))]
             }
             Op::ScatterAdd(_) => vec![strip(self.ir, x(0)), strip(self.ir, x(1))],
