@@ -35,7 +35,7 @@ impl Device {
             Some("gpu") => Self::gpu(),
             Some(name) => Self::named(name),
             None => Ok(Self::gpu().unwrap_or_else(|reason| {
-                log::info!("training on the CPU: {reason}");
+                say(&format!("training on the CPU: {reason}"));
                 Self::cpu()
             })),
         }
@@ -131,6 +131,16 @@ impl Device {
             #[cfg(feature = "gpu")]
             Kind::Gpu(_) => Err(BackendError::Access("the GPU runs no plans yet".into())),
         }
+    }
+}
+
+/// One line of log; on standard error if the program has set up no logger, because which device
+/// was chosen should surprise nobody.
+fn say(line: &str) {
+    if log::max_level() == log::LevelFilter::Off {
+        eprintln!("{line}");
+    } else {
+        log::info!("{line}");
     }
 }
 

@@ -69,7 +69,7 @@ impl History {
             .configure_mesh()
             .x_desc("epoch")
             .y_desc(name)
-            .light_line_style(WHITE)
+            .max_light_lines(0)
             .draw()?;
         let curves = [("training", train, BLUE), ("validation", validation, RED)];
         for (label, values, color) in curves {
