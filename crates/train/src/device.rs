@@ -127,9 +127,12 @@ impl Device {
     /// Memory for a model, and the means to run plans over it.
     pub(crate) fn runtime(&self, memory: ModelMemory) -> Result<Box<dyn Runtime>, BackendError> {
         match &self.kind {
-            Kind::Cpu => Ok(Box::new(crate::interpreter::Interpreter::new(memory))),
+            Kind::Cpu => Ok(Box::new(gradus_cpu::CpuRuntime::new(memory))),
             #[cfg(feature = "gpu")]
-            Kind::Gpu(_) => Err(BackendError::Access("the GPU runs no plans yet".into())),
+            Kind::Gpu(device) => {
+                let device = device.clone();
+                Ok(Box::new(gradus_tensor::GpuRuntime::new(device, memory)?))
+            }
         }
     }
 }

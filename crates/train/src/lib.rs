@@ -10,7 +10,6 @@ mod error;
 mod evaluate;
 mod fit;
 mod history;
-mod interpreter;
 mod memory;
 mod model;
 #[cfg(feature = "plot")]

@@ -116,9 +116,7 @@ fn break_an_epilogue(plan: &mut Plan) {
     }
 }
 
-/// The stand-in computes what kernels mean, so it cannot be misled by what they do.
 #[test]
-#[ignore = "needs an executor"]
 fn a_broken_epilogue_is_named() {
     let data = digits();
     let net = Sequential::new().dense(20).tanh().dense(10);
