@@ -25,6 +25,9 @@ fn main() {
             }
             Ok(())
         }));
+        trials.push(Trial::test(format!("{name}/cpu"), move || {
+            Ok(made().check_parity(&support::planned::executor())?)
+        }));
         if row.has_gradient() {
             trials.push(Trial::test(format!("{name}/grad"), move || {
                 Ok(made().check_gradient()?)

@@ -18,6 +18,10 @@ fn main() {
             format!("oracle-f32/{}", seeds.start),
             move || Ok(random_dag::agree(&Oracle32, oracle)?),
         ));
+        let cpu = seeds.clone();
+        trials.push(Trial::test(format!("cpu/{}", seeds.start), move || {
+            Ok(random_dag::agree(&planned::executor(), cpu)?)
+        }));
         trials.push(Trial::test(format!("plan/{}", seeds.start), move || {
             for evaluator in planned::interpreted() {
                 random_dag::agree(&evaluator, seeds.clone())?;

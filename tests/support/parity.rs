@@ -11,6 +11,9 @@ pub(crate) struct Bound {
     pub(crate) terms: usize,
     /// Units in the last place that a device function may be wrong by.
     pub(crate) ulps: f64,
+    /// What counts as the largest value where all are smaller: a sum that cancels is as wrong as
+    /// its terms.
+    pub(crate) at_least: f64,
 }
 
 /// Evaluates and compares: `|found − ref| ≤ 4 ε √K max|ref| + 8 |oracle f32 − oracle f64|`, and
@@ -39,7 +42,7 @@ pub(crate) fn check(
         let largest = want
             .iter()
             .filter(|v| v.is_finite())
-            .fold(0.0, |m: f64, v| m.max(v.abs()));
+            .fold(bound.at_least, |m: f64, v| m.max(v.abs()));
         let epsilon = f64::from(f32::EPSILON);
         let share = 4.0 * (bound.terms as f64).sqrt() + bound.ulps;
         let mut worst: Option<(f64, usize, f64, f64, f64)> = None;

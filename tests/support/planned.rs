@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use gradus_cpu::CpuRuntime;
 use gradus_graph::backend::{ModelMemory, Runtime};
 use gradus_graph::plan::{Plan, Request, Role, SlabLayout, lower};
 use gradus_graph::{Array, Graph, Target, Var};
@@ -122,6 +123,15 @@ impl Planned {
             });
         }
         found.ok_or_else(|| "no step was run".into())
+    }
+}
+
+/// The CPU executor.
+pub(crate) fn executor() -> Planned {
+    Planned {
+        name: "the CPU executor".into(),
+        target: Target::cpu(),
+        make: Box::new(|memory| Ok(Box::new(CpuRuntime::new(memory)))),
     }
 }
 

@@ -389,6 +389,7 @@ pub(crate) fn agree(evaluator: &dyn Evaluator, seeds: Range<u64>) -> Result<(), 
     let bound = Bound {
         terms: 4096,
         ulps: 512.0,
+        at_least: 1.0,
     };
     for seed in seeds {
         let graph = Graph::new();

@@ -190,6 +190,7 @@ impl Row {
             let bound = parity::Bound {
                 terms: self.terms,
                 ulps: self.ulps,
+                at_least: 0.0,
             };
             let place = if middle { "in the middle" } else { "alone" };
             parity::check(evaluator, &graph, &traced.fed, &traced.wanted, bound)
