@@ -68,10 +68,9 @@ impl Interpreter {
                 held.resize(n, 0);
             }
         }
-        if let Some(b) = self.buffers.get_mut(&Role::Upload) {
-            if !upload.is_empty() {
-                *b = upload.to_vec();
-            }
+        let fed = self.buffers.get_mut(&Role::Upload);
+        if let Some(b) = fed.filter(|_| !upload.is_empty()) {
+            *b = upload.to_vec();
         }
         for (value, array) in &plan.literals {
             self.put(plan, *value, &array.to_words());

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use gradus_cpu::CpuRuntime;
-use gradus_graph::backend::{ModelMemory, Runtime};
-use gradus_graph::plan::{Plan, Request, Role, SlabLayout, lower};
-use gradus_graph::{Array, Graph, Target, Var};
+use gradus_cpu::oracle::{parameters, row};
+use gradus_graph::backend::{BackendError, ModelMemory, ProgramId, Report, Runtime};
+use gradus_graph::ops::Meta;
+use gradus_graph::plan::{Plan, Request, Role, SlabLayout, Value, lower};
+use gradus_graph::{Array, DType, Graph, ParamInfo, Target, Var, grad};
 
 use super::evaluator::{Evaluator, Fed, Found};
+use super::golden::{Trained, Training, initial_values};
 use super::interpreter::Interpreter;
 
 /// Makes a runtime.
@@ -27,27 +30,20 @@ impl Evaluator for Planned {
     }
 
     fn eval(&self, graph: &Graph, fed: &Fed, wanted: &[Var<'_>]) -> Result<Found, String> {
-        let slabs = SlabLayout::new(&graph.params(), &self.target).map_err(text)?;
-        let outputs = wanted
-            .iter()
-            .enumerate()
-            .map(|(i, v)| (i.to_string(), *v))
-            .collect();
-        let plan = lower(&Request {
-            name: "test",
-            graph,
-            outputs,
-            readbacks: Vec::new(),
-            gradients: Vec::new(),
-            optimizer: None,
-            clip_norm: None,
-            resident: None,
-            slabs: slabs.clone(),
-            target: &self.target,
-        })
-        .map_err(text)?;
-        plan.check().map_err(|e| format!("{e}\n{plan:#}"))?;
-        self.run(&Arc::new(plan), slabs, fed, wanted)
+        let outputs = wanted.iter().enumerate();
+        let request = Request {
+            outputs: outputs.map(|(i, v)| (i.to_string(), *v)).collect(),
+            ..self.request(graph)?
+        };
+        let mut session = self.start(&request)?;
+        session.write_leaves(fed)?;
+        let first = session.found(fed, wanted)?;
+        let second = session.found(fed, wanted)?;
+        let words = |f: &Found| f.values.iter().map(Array::to_words).collect::<Vec<_>>();
+        if words(&first) != words(&second) {
+            return Err(format!("two runs differ\n{:#}", session.plan));
+        }
+        Ok(second)
     }
 }
 
@@ -56,73 +52,178 @@ fn text(e: impl std::fmt::Display) -> String {
 }
 
 impl Planned {
-    fn run(
-        &self,
-        plan: &Arc<Plan>,
-        slabs: SlabLayout,
-        fed: &Fed,
-        wanted: &[Var<'_>],
-    ) -> Result<Found, String> {
-        let bytes = |role: &Role| {
-            plan.buffers
-                .iter()
-                .find(|b| b.role == *role)
-                .map_or(0, |b| b.bytes)
-        };
+    fn request<'a, 'g>(&'a self, graph: &'g Graph) -> Result<Request<'a, 'g>, String> {
+        Ok(Request {
+            name: "test",
+            graph,
+            outputs: Vec::new(),
+            readbacks: Vec::new(),
+            gradients: Vec::new(),
+            optimizer: None,
+            clip_norm: None,
+            resident: None,
+            slabs: SlabLayout::new(&graph.params(), &self.target).map_err(text)?,
+            target: &self.target,
+        })
+    }
+
+    /// Plans, checks the plan, and compiles it over memory that holds a NaN wherever nothing is
+    /// promised.
+    fn start(&self, request: &Request<'_, '_>) -> Result<Session, String> {
+        let plan = Arc::new(lower(request).map_err(text)?);
+        plan.check().map_err(|e| format!("{e}\n{plan:#}"))?;
+        let states = plan.buffers.iter().find(|b| b.role == Role::States);
         let memory = ModelMemory {
-            slabs,
-            optimizer_states: 0,
-            state_bytes: bytes(&Role::States),
+            slabs: request.slabs.clone(),
+            optimizer_states: request.optimizer.map_or(0, |o| o.states().len()),
+            state_bytes: states.map_or(0, |b| b.bytes),
         };
         let mut runtime = (self.make)(memory)?;
-        let fail = |e: gradus_graph::backend::BackendError| format!("{e}\n{plan:#}");
-        let program = runtime.compile(Arc::clone(plan)).map_err(fail)?;
+        let fail = |e: BackendError| format!("{e}\n{plan:#}");
+        let program = runtime.compile(Arc::clone(&plan)).map_err(fail)?;
+        for buffer in &plan.buffers {
+            if matches!(buffer.role, Role::Slot(_) | Role::Outputs | Role::Ring) {
+                let garbage = vec![f32::NAN.to_bits(); buffer.bytes as usize / 4];
+                // Not every runtime lets others write there.
+                drop(runtime.write(&buffer.role, 0, &garbage));
+            }
+        }
+        Ok(Session {
+            runtime,
+            program,
+            plan,
+        })
+    }
+
+    /// Repeats a training.
+    pub(crate) fn train(&self, training: &Training) -> Result<Trained, String> {
+        let graph = Graph::new();
+        let loss = (training.loss)(&graph);
+        let request = Request {
+            readbacks: vec![("loss".into(), loss)],
+            gradients: grad(loss, &parameters(&graph)),
+            optimizer: Some(training.optimizer.as_ref()),
+            clip_norm: training.clip_norm,
+            ..self.request(&graph)?
+        };
+        let mut session = self.start(&request)?;
+        let mut fed = Fed::inputs(Vec::new());
+        fed.params = initial_values(&graph);
+        session.write_leaves(&fed)?;
+        let infos = graph.params();
+        let mut found = Trained {
+            names: infos.iter().map(|p| p.name.clone()).collect(),
+            ..Trained::default()
+        };
+        for (step, batch) in (0u32..).zip(&training.batches) {
+            fed.inputs = batch.clone();
+            fed.row = row(step, 0, &training.optimizer.row(step));
+            let report = session.step(&fed)?;
+            found.losses.push(session.loss(&report));
+            if step == 0 {
+                found.gradients = session.slab(&infos, Role::Grads)?;
+            }
+            found.after.push(session.slab(&infos, Role::Params)?);
+        }
+        found.states = vec![Vec::new(); infos.len()];
+        for k in 0..training.optimizer.states().len() {
+            let values = session.slab(&infos, |shard| Role::OptimizerState(k, shard))?;
+            for (states, value) in found.states.iter_mut().zip(values) {
+                states.push(value);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A plan in a runtime.
+struct Session {
+    runtime: Box<dyn Runtime>,
+    program: ProgramId,
+    plan: Arc<Plan>,
+}
+
+impl Session {
+    fn fail(&self, e: BackendError) -> String {
+        format!("{e}\n{:#}", self.plan)
+    }
+
+    fn read(&mut self, role: &Role, first: u64, meta: Meta) -> Result<Array, String> {
+        let count = meta.shape.numel() as u64;
+        let words = self.runtime.read(self.program, role, first, count);
+        let words = words.map_err(|e| self.fail(e))?;
+        Array::from_words(meta.shape, meta.dtype, &words).map_err(text)
+    }
+
+    /// Parameters and states.
+    fn write_leaves(&mut self, fed: &Fed) -> Result<(), String> {
+        let plan = Arc::clone(&self.plan);
+        let mut write = |role: &Role, first: u64, array: &Array| {
+            let written = self.runtime.write(role, first, &array.to_words());
+            written.map_err(|e| format!("{e}\n{plan:#}"))
+        };
         for (segment, array) in plan.slabs.segments.iter().zip(&fed.params) {
-            runtime
-                .write(
-                    &Role::Params(segment.shard),
-                    segment.offset,
-                    &array.to_words(),
-                )
-                .map_err(fail)?;
+            write(&Role::Params(segment.shard), segment.offset, array)?;
         }
-        let states = plan.values.iter().filter(|v| {
-            plan.buffers
-                .get(v.buffer.index())
-                .is_some_and(|b| b.role == Role::States)
-        });
+        let is_state = |v: &&Value| plan.buffers[v.buffer.index()].role == Role::States;
+        let states = plan.values.iter().filter(is_state);
         for (value, array) in states.zip(&fed.states) {
-            runtime
-                .write(&Role::States, value.offset / 4, &array.to_words())
-                .map_err(fail)?;
+            write(&Role::States, value.offset / 4, array)?;
         }
-        let mut upload = vec![0u32; bytes(&Role::Upload) as usize / 4];
-        for (input, array) in plan.inputs.iter().zip(&fed.inputs) {
-            let first = plan.values[input.value.index()].offset as usize / 4;
+        Ok(())
+    }
+
+    /// One step on these inputs.
+    fn step(&mut self, fed: &Fed) -> Result<Report, String> {
+        let upload = self.plan.buffers.iter().find(|b| b.role == Role::Upload);
+        let mut upload = vec![0u32; upload.map_or(0, |b| b.bytes as usize / 4)];
+        for (input, array) in self.plan.inputs.iter().zip(&fed.inputs) {
+            let first = self.plan.values[input.value.index()].offset as usize / 4;
             let words = array.to_words();
             upload[first..first + words.len()].copy_from_slice(&words);
         }
-        let mut found = None;
-        for _ in 0..2 {
-            let ticket = runtime.submit(program, &[fed.row], &upload).map_err(fail)?;
-            let report = runtime.wait(ticket).map_err(fail)?;
-            let mut values = Vec::new();
-            for (name, value) in &plan.outputs {
-                let value = &plan.values[value.index()];
-                let (first, count) = (value.offset / 4, value.meta.shape.numel() as u64);
-                let words = runtime
-                    .read(program, &Role::Outputs, first, count)
-                    .map_err(fail)?;
-                let shape = wanted[name.parse::<usize>().map_err(text)?].shape();
-                values.push(Array::from_words(shape, value.meta.dtype, &words).map_err(text)?);
-            }
-            let bad_indices = report.errors.into_iter().filter(|&e| e != 0).collect();
-            found = Some(Found {
-                values,
-                bad_indices,
-            });
-        }
-        found.ok_or_else(|| "no step was run".into())
+        let ticket = self.runtime.submit(self.program, &[fed.row], &upload);
+        let ticket = ticket.map_err(|e| self.fail(e))?;
+        self.runtime.wait(ticket).map_err(|e| self.fail(e))
+    }
+
+    fn found(&mut self, fed: &Fed, wanted: &[Var<'_>]) -> Result<Found, String> {
+        let report = self.step(fed)?;
+        let plan = Arc::clone(&self.plan);
+        let outputs = plan.outputs.iter().map(|(name, id)| {
+            let value = &plan.values[id.index()];
+            let shape = wanted[name.parse::<usize>().map_err(text)?].shape();
+            let meta = Meta::new(shape, value.meta.dtype);
+            self.read(&Role::Outputs, value.offset / 4, meta)
+        });
+        Ok(Found {
+            values: outputs.collect::<Result<_, _>>()?,
+            bad_indices: report.errors.into_iter().filter(|&e| e != 0).collect(),
+        })
+    }
+
+    /// The loss that a step reported.
+    fn loss(&self, report: &Report) -> f64 {
+        let readback = &self.plan.readbacks[0];
+        let value = &self.plan.values[readback.value.index()];
+        let first = value.offset as usize / 4;
+        let terms = &report.rows[0][first..first + value.meta.shape.numel()];
+        terms.iter().map(|&t| f64::from(t)).sum::<f64>() * readback.scale
+    }
+
+    /// One value for each parameter, from a slab of this role.
+    fn slab(
+        &mut self,
+        infos: &[ParamInfo],
+        role: impl Fn(usize) -> Role,
+    ) -> Result<Vec<Array>, String> {
+        let plan = Arc::clone(&self.plan);
+        let values = infos.iter().map(|info| {
+            let segment = plan.slabs.find(&info.name).ok_or("no segment")?;
+            let meta = Meta::new(info.shape, DType::F32);
+            self.read(&role(segment.shard), segment.offset, meta)
+        });
+        values.collect()
     }
 }
 
