@@ -196,6 +196,8 @@ impl Runtime for GpuRuntime {
     ) -> Result<Ticket, BackendError> {
         self.check_call(program, rows, upload)?;
         let ticket = Ticket(self.tickets);
+        // Spent even if what follows fails half-way, so that no later report is mixed with it.
+        self.tickets += 1;
         // The inputs are the same for all rows, so they are written once.
         let mut inputs = upload;
         for rows in rows.chunks(ROWS) {
@@ -204,7 +206,6 @@ impl Runtime for GpuRuntime {
             flights.start(device, programs, (ticket, program), rows, inputs)?;
             inputs = &[];
         }
-        self.tickets += 1;
         Ok(ticket)
     }
 
