@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use gradus_graph::backend::{BackendError, Runtime, StepRow};
-use gradus_graph::plan::{KernelKind, Role};
+use gradus_graph::plan::{KernelKind, Plan, Role};
 use gradus_tensor::{Counters, Device, GpuRuntime};
 use mlp::{Mlp, Model, memory, row, value, words_of};
 use support::{Gpu, open};
@@ -45,6 +45,7 @@ fn main() {
         gpu.trial("errors/bad_label", bad_label),
         gpu.trial("errors/destroyed", destroyed),
         gpu.trial("errors/ranges", ranges),
+        gpu.trial("errors/kernels_have_lines", kernels_have_lines),
         gpu.trial("progress", progress),
     ];
     for (name, mlp) in cases() {
@@ -396,6 +397,23 @@ fn ranges(device: Device) -> Result<()> {
     Ok(())
 }
 
+/// A kernel that cannot be made is told by its line, and changes nothing.
+fn kernels_have_lines(device: Device) -> Result<()> {
+    let mut model = Model::new(&device, &small())?;
+    let mut broken = Plan::clone(&model.plan);
+    let kernel = broken.kernels.get_mut(2).context("no kernel")?;
+    let label = kernel.label.clone();
+    kernel.bindings.clear();
+    match model.runtime.compile(Arc::new(broken)) {
+        Err(BackendError::Kernel {
+            line: 2, label: l, ..
+        }) if l == label => {}
+        other => bail!("{other:?} instead of a kernel with its line"),
+    }
+    ensure!(model.steps(&[row(0)])?.len() == 1);
+    Ok(())
+}
+
 fn progress(_: Device) -> Result<()> {
     let device = open()?;
     let plan = small().plan(&device.target())?;
@@ -415,9 +433,14 @@ fn progress(_: Device) -> Result<()> {
     Ok(())
 }
 
-/// Each kernel against the oracle on the kernel's own inputs, for three steps.
+/// Each kernel against the oracle on the kernel's own inputs, for three steps; with run-time checks
+/// and without.
 fn against_oracle(device: &Device, mlp: &Mlp) -> Result<()> {
-    let mut model = Model::new(device, mlp)?;
+    kernels_against_oracle(Model::new(device, mlp)?, mlp)?;
+    kernels_against_oracle(Model::checked(device, mlp)?, mlp).context("with checks")
+}
+
+fn kernels_against_oracle(mut model: Model, mlp: &Mlp) -> Result<()> {
     let (x, y) = mlp.samples(mlp.resident.unwrap_or(0));
     for step in 0..3 {
         let plan = Arc::clone(&model.plan);

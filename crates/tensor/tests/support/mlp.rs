@@ -137,7 +137,19 @@ impl Model {
     /// Compiles the plan, and fills parameters and resident data.
     pub(crate) fn new(device: &Device, mlp: &Mlp) -> Result<Self> {
         let plan = mlp.plan(&device.target())?;
+        let runtime = GpuRuntime::new(device.clone(), memory(&plan))?;
+        Self::on(runtime, plan, mlp)
+    }
+
+    /// The same, with kernels that test every index and loop.
+    pub(crate) fn checked(device: &Device, mlp: &Mlp) -> Result<Self> {
+        let plan = mlp.plan(&device.target())?;
         let mut runtime = GpuRuntime::new(device.clone(), memory(&plan))?;
+        runtime.set_checked(true);
+        Self::on(runtime, plan, mlp)
+    }
+
+    fn on(mut runtime: GpuRuntime, plan: Arc<Plan>, mlp: &Mlp) -> Result<Self> {
         let program = runtime.compile(Arc::clone(&plan))?;
         fill(&mut runtime, &plan)?;
         if let Some(samples) = mlp.resident {
