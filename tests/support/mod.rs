@@ -10,6 +10,7 @@
 
 pub(crate) mod evaluator;
 pub(crate) mod golden;
+pub(crate) mod gpu;
 pub(crate) mod interpreter;
 pub(crate) mod ops;
 pub(crate) mod parity;
