@@ -40,9 +40,18 @@ fn runs() -> Vec<Run> {
     };
     vec![
         run("784-128-10", &[784, 128, 10], 64),
-        Run { dropout: 0.2, ..run("784-128-10 dropout", &[784, 128, 10], 64) },
-        Run { clip: Some(0.5), ..run("33-7-10 clipped", &[33, 7, 10], 13) },
-        Run { dropout: 0.5, ..run("257-65-31-10 dropout", &[257, 65, 31, 10], 1) },
+        Run {
+            dropout: 0.2,
+            ..run("784-128-10 dropout", &[784, 128, 10], 64)
+        },
+        Run {
+            clip: Some(0.5),
+            ..run("33-7-10 clipped", &[33, 7, 10], 13)
+        },
+        Run {
+            dropout: 0.5,
+            ..run("257-65-31-10 dropout", &[257, 65, 31, 10], 1)
+        },
         run("7-1-257-10", &[7, 1, 257, 10], 67),
     ]
 }
@@ -69,7 +78,9 @@ impl Run {
         let mut batch = || {
             let n = self.batch * self.widths[0];
             let x: Vec<f32> = (0..n).map(|_| rng.uniform() as f32).collect();
-            let y: Vec<i32> = (0..self.batch).map(|_| rng.below(classes).cast_signed()).collect();
+            let y: Vec<i32> = (0..self.batch)
+                .map(|_| rng.below(classes).cast_signed())
+                .collect();
             [
                 Array::new([self.batch, self.widths[0]], x).unwrap(),
                 Array::new([self.batch], y).unwrap(),
@@ -91,7 +102,11 @@ impl Run {
         let graph = Graph::new();
         let loss = self.loss(&graph);
         let gradients = grad(loss, &graph.param_vars());
-        let params = self.initial(&graph).iter().map(Tensor::from_array).collect();
+        let params = self
+            .initial(&graph)
+            .iter()
+            .map(Tensor::from_array)
+            .collect();
         let adam = Arc::new(Adam::new(1e-3));
         let mut trainer =
             Trainer::<f64>::new(&graph, loss, &gradients, params, adam, SEED).unwrap();
@@ -101,7 +116,10 @@ impl Run {
         let batches = self.batches();
         (0..STEPS)
             .map(|step| {
-                let inputs = batches[step % BATCHES].iter().map(Tensor::from_array).collect();
+                let inputs = batches[step % BATCHES]
+                    .iter()
+                    .map(Tensor::from_array)
+                    .collect();
                 trainer.step(inputs, &[]).unwrap().loss
             })
             .collect()
@@ -140,9 +158,18 @@ impl Run {
         let graph = Graph::new();
         self.loss(&graph);
         for (segment, array) in plan.slabs.segments.iter().zip(self.initial(&graph)) {
-            runtime.write(&Role::Params(segment.shard), segment.offset, &array.to_words())?;
+            runtime.write(
+                &Role::Params(segment.shard),
+                segment.offset,
+                &array.to_words(),
+            )?;
         }
-        let bytes = plan.buffers.iter().find(|b| b.role == Role::Upload).unwrap().bytes;
+        let bytes = plan
+            .buffers
+            .iter()
+            .find(|b| b.role == Role::Upload)
+            .unwrap()
+            .bytes;
         let mut losses = Vec::new();
         let batches = self.batches();
         for step in 0..STEPS {
@@ -181,7 +208,10 @@ fn row(step: usize) -> StepRow {
     row[step_row::STEP as usize] = step;
     row[step_row::SEED_LOW as usize] = SEED as u32;
     row[step_row::SEED_HIGH as usize] = (SEED >> 32) as u32;
-    for (word, value) in row[step_row::OPTIMIZER as usize..].iter_mut().zip(Adam::new(1e-3).row(step)) {
+    for (word, value) in row[step_row::OPTIMIZER as usize..]
+        .iter_mut()
+        .zip(Adam::new(1e-3).row(step))
+    {
         *word = value.to_bits();
     }
     row
@@ -214,7 +244,11 @@ fn digest_elsewhere(device: &str, threads: &str) -> Result<String, Failed> {
     let text = String::from_utf8(output.stdout)?;
     let found = text.lines().find_map(|l| l.strip_prefix("digest "));
     found.map(str::to_string).ok_or_else(|| {
-        format!("no digest: {text}{}", String::from_utf8_lossy(&output.stderr)).into()
+        format!(
+            "no digest: {text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        )
+        .into()
     })
 }
 
@@ -237,7 +271,11 @@ fn repeatable(device: &Device, name: &str) -> Result<(), Failed> {
 
 fn main() -> anyhow::Result<()> {
     if let Ok(device) = std::env::var(CHILD) {
-        let device = if device == "cpu" { Device::cpu() } else { Device::named(&device)? };
+        let device = if device == "cpu" {
+            Device::cpu()
+        } else {
+            Device::named(&device)?
+        };
         #[allow(clippy::print_stdout, reason = "the other process reads it")]
         {
             println!("digest {}", digest(&device, SEED)?);
@@ -251,12 +289,20 @@ fn main() -> anyhow::Result<()> {
         trials.push(Trial::test(format!("{}/cpu", run.name), move || {
             on_cpu.compare(&Device::cpu())
         }));
-        trials.push(gpu.trial(format!("{}/gpu", run.name), move |device| on_gpu.compare(device)));
+        trials.push(gpu.trial(format!("{}/gpu", run.name), move |device| {
+            on_gpu.compare(device)
+        }));
     }
-    trials.push(Trial::test("digest/cpu", || repeatable(&Device::cpu(), "cpu")));
+    trials.push(Trial::test("digest/cpu", || {
+        repeatable(&Device::cpu(), "cpu")
+    }));
     trials.push(gpu.trial("digest/gpu", |device| {
         let name = device.to_string();
-        let adapter = if name.to_lowercase().contains("llvmpipe") { "llvmpipe" } else { "gpu" };
+        let adapter = if name.to_lowercase().contains("llvmpipe") {
+            "llvmpipe"
+        } else {
+            "gpu"
+        };
         repeatable(device, adapter)
     }));
     libtest_mimic::run(&Arguments::from_args(), trials).exit()

@@ -1,6 +1,6 @@
 //! A GPU for tests, and what happens where there is none.
 
-use gradus::Device;
+use gradus::train::Device;
 use libtest_mimic::{Failed, Trial};
 
 /// Makes trials that run on any adapter, a software one included.
@@ -17,13 +17,18 @@ impl Gpu {
         let mode = std::env::var("GRADUS_TEST_GPU").unwrap_or_else(|_| "auto".into());
         let device = match mode.as_str() {
             "off" => Err("GRADUS_TEST_GPU=off".to_string()),
-            _ => Device::gpu().or_else(|_| Device::named("software")).map_err(|e| e.to_string()),
+            _ => Device::gpu()
+                .or_else(|_| Device::named("software"))
+                .map_err(|e| e.to_string()),
         };
         match &device {
             Ok(device) => eprintln!("GPU tests run on {device}"),
             Err(reason) => eprintln!("GPU tests do not run: {reason}"),
         }
-        Self { device, required: mode == "required" }
+        Self {
+            device,
+            required: mode == "required",
+        }
     }
 
     /// A trial that gets the device.

@@ -124,8 +124,12 @@ impl Device {
         }
     }
 
-    /// Memory for a model, and the means to run plans over it.
-    pub(crate) fn runtime(&self, memory: ModelMemory) -> Result<Box<dyn Runtime>, BackendError> {
+    /// Memory for a model, and the means to run plans over it: for programs that make their own
+    /// plans.
+    ///
+    /// # Errors
+    /// If the device has too little memory or is lost.
+    pub fn runtime(&self, memory: ModelMemory) -> Result<Box<dyn Runtime>, BackendError> {
         match &self.kind {
             Kind::Cpu => Ok(Box::new(gradus_cpu::CpuRuntime::new(memory))),
             #[cfg(feature = "gpu")]
