@@ -92,6 +92,21 @@ impl GpuRuntime {
         self.checked = checked;
     }
 
+    /// Fills with this word everything that a step must write before it reads it: slots, outputs
+    /// and the ring. A test hook: with NaN in it, a kernel that reads too much is noticed.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub fn overwrite_transients(&mut self, word: u32) -> Result<(), BackendError> {
+        let slots = self.shared.slots();
+        let own = self.programs.iter().flat_map(Program::transients);
+        for buffer in slots.chain(own) {
+            let words = vec![word; (buffer.bytes() / WORD) as usize];
+            buffer.write(0, bytemuck::cast_slice(&words))?;
+        }
+        Ok(())
+    }
+
     /// The bytes of its buffers.
     pub fn memory_use(&self) -> MemoryUse {
         let mut sum = MemoryUse {

@@ -123,6 +123,12 @@ impl Program {
         }
     }
 
+    /// Buffers of its own that every step writes anew.
+    pub(super) fn transients(&self) -> impl Iterator<Item = &Buffer> {
+        let roles = [Role::Outputs, Role::Ring].into_iter();
+        roles.filter_map(|role| self.own.get(&role))
+    }
+
     /// Writes the step rows and the inputs, as one upload. Rows of steps that are under way may be
     /// overwritten: the device does it after those steps.
     pub(super) fn upload(&self, rows: &[StepRow], inputs: &[u32]) -> Result<(), TensorError> {

@@ -72,6 +72,12 @@ impl Shared {
         self.buffers.get(role)
     }
 
+    /// The memory of intermediate results.
+    pub(super) fn slots(&self) -> impl Iterator<Item = &Buffer> {
+        let slots = |(role, buffer)| matches!(role, &Role::Slot(_)).then_some(buffer);
+        self.buffers.iter().filter_map(slots)
+    }
+
     /// Bytes of all buffers.
     pub(super) fn bytes(&self) -> u64 {
         self.buffers.values().map(Buffer::padded_bytes).sum()
