@@ -41,9 +41,9 @@ async fn application_device() -> anyhow::Result<(wgpu::Device, wgpu::Queue)> {
         .await?)
 }
 
-/// Stands for the application's own work: clears a texture.
+/// Stands for the application's own work: fills a frame with one colour.
 fn draw_a_frame(device: &wgpu::Device, queue: &wgpu::Queue) {
-    let texture = device.create_texture(&wgpu::TextureDescriptor {
+    let frame = device.create_texture(&wgpu::TextureDescriptor {
         label: Some("frame"),
         size: wgpu::Extent3d {
             width: 64,
@@ -57,7 +57,20 @@ fn draw_a_frame(device: &wgpu::Device, queue: &wgpu::Queue) {
         usage: wgpu::TextureUsages::RENDER_ATTACHMENT,
         view_formats: &[],
     });
+    let view = frame.create_view(&wgpu::TextureViewDescriptor::default());
     let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-    encoder.clear_texture(&texture, &wgpu::ImageSubresourceRange::default());
+    let clear = wgpu::RenderPassColorAttachment {
+        view: &view,
+        depth_slice: None,
+        resolve_target: None,
+        ops: wgpu::Operations {
+            load: wgpu::LoadOp::Clear(wgpu::Color::BLUE),
+            store: wgpu::StoreOp::Store,
+        },
+    };
+    drop(encoder.begin_render_pass(&wgpu::RenderPassDescriptor {
+        color_attachments: &[Some(clear)],
+        ..Default::default()
+    }));
     queue.submit([encoder.finish()]);
 }

@@ -34,8 +34,8 @@ pub enum Error {
     #[error(transparent)]
     Array(#[from] ArrayError),
     /// No device is what was asked for.
-    #[error("no device: {0}")]
-    Device(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Device(Box<dyn std::error::Error + Send + Sync>),
     /// A setting of `compile` is missing or out of range.
     #[error("cannot compile: {message}")]
     Setting {
