@@ -15,7 +15,7 @@ use super::words::Words;
 /// epilogue has run over them.
 const PANEL: usize = 1 << 17;
 /// Floating-point operations from which a product may use several threads.
-const THREADS_FROM: usize = 4_000_000;
+const THREADS_FROM: usize = 32_000_000;
 
 thread_local! {
     /// Where panels lie that cannot be made in place.
