@@ -7,10 +7,7 @@
 //!
 //! Times are the least and the median of many runs, in microseconds. Kernels that are timed alone
 //! find their operands in the cache.
-#![allow(
-    clippy::print_stdout,
-    reason = "a table is what it is for"
-)]
+#![allow(clippy::print_stdout, reason = "a table is what it is for")]
 
 use std::error::Error;
 use std::sync::Arc;
@@ -26,7 +23,10 @@ use gradus_nn::{Adam, CrossEntropy, Loss, Sequential};
 fn main() -> Result<(), Box<dyn Error>> {
     let mut words = std::env::args().skip(1).filter(|a| !a.starts_with("--"));
     let widths = words.next().unwrap_or_else(|| "784,128,64,10".into());
-    let widths = widths.split(',').map(str::parse).collect::<Result<Vec<usize>, _>>()?;
+    let widths = widths
+        .split(',')
+        .map(str::parse)
+        .collect::<Result<Vec<usize>, _>>()?;
     let batch = words.next().map_or(Ok(64), |w| w.parse())?;
 
     let plan = plan(&widths, batch)?;
@@ -39,30 +39,53 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{}", runtime.describe());
     let mut rng = Rng::new(1, 1);
     let mut noise = |n: u64| -> Vec<u32> {
-        (0..n).map(|_| (rng.uniform() as f32 * 0.1 - 0.05).to_bits()).collect()
+        (0..n)
+            .map(|_| (rng.uniform() as f32 * 0.1 - 0.05).to_bits())
+            .collect()
     };
     for (shard, len) in plan.slabs.shards.iter().enumerate() {
         runtime.write(&Role::Params(shard), 0, &noise(*len))?;
     }
-    let upload = plan.buffers.iter().find(|b| b.role == Role::Upload).map_or(0, |b| b.bytes / 4);
+    let upload = plan
+        .buffers
+        .iter()
+        .find(|b| b.role == Role::Upload)
+        .map_or(0, |b| b.bytes / 4);
     let mut upload = noise(upload);
     let labels = batch * widths.first().copied().unwrap_or(0);
-    (0..).zip(upload.iter_mut().skip(labels)).for_each(|(i, w)| *w = i % 2);
+    (0..)
+        .zip(upload.iter_mut().skip(labels))
+        .for_each(|(i, w)| *w = i % 2);
 
     let mut row: StepRow = [0; step_row::WORDS];
     let words = Adam::new(1e-3).row(0);
     let start = step_row::OPTIMIZER as usize;
-    row.iter_mut().skip(start).zip(words).for_each(|(w, v)| *w = v.to_bits());
+    row.iter_mut()
+        .skip(start)
+        .zip(words)
+        .for_each(|(w, v)| *w = v.to_bits());
 
     let whole = runtime.compile(Arc::new(plan.clone()))?;
     let (least, median) = time(&mut runtime, whole, &row, &upload)?;
-    println!("{:>9.1} {:>9.1}  whole step, {:.0} steps/s", least, median, 1e6 / median);
+    println!(
+        "{:>9.1} {:>9.1}  whole step, {:.0} steps/s",
+        least,
+        median,
+        1e6 / median
+    );
     for (line, kernel) in plan.kernels.iter().enumerate() {
-        let alone = Plan { kernels: vec![kernel.clone()], literals: Vec::new(), ..plan.clone() };
+        let alone = Plan {
+            kernels: vec![kernel.clone()],
+            literals: Vec::new(),
+            ..plan.clone()
+        };
         let program = runtime.compile(Arc::new(alone))?;
         let (least, median) = time(&mut runtime, program, &row, &[])?;
         let rate = kernel.flops as f64 / least / 1e3;
-        println!("{least:>9.1} {median:>9.1}  {line:>2} {} · {rate:.1} GFLOP/s", kernel.label);
+        println!(
+            "{least:>9.1} {median:>9.1}  {line:>2} {} · {rate:.1} GFLOP/s",
+            kernel.label
+        );
     }
     Ok(())
 }
@@ -92,7 +115,9 @@ fn plan(widths: &[usize], batch: usize) -> Result<Plan, Box<dyn Error>> {
     let [inputs, hidden @ .., classes] = widths else {
         return Err("an MLP has at least two widths".into());
     };
-    let net = hidden.iter().fold(Sequential::new(), |net, w| net.dense(*w).relu());
+    let net = hidden
+        .iter()
+        .fold(Sequential::new(), |net, w| net.dense(*w).relu());
     let net = net.dense(*classes);
     let graph = Graph::new();
     let scope = Scope::root(&graph, true);

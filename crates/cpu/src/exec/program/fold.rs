@@ -83,13 +83,46 @@ impl Accumulator {
                     }
                 }),
             },
-            (op, dtype, true) => self.each(tile, x, |best, at, x, column| {
-                // The first column wins against the identity even where it equals it.
-                if column == 0 || beats(op, dtype, x, *best) {
-                    *best = x;
-                    *at = column;
+            (op, dtype, true) => match (x, dtype, tile.order) {
+                (Arg::Slice(x), DType::F32, Order::RowMajor) => {
+                    self.first(arch, op, tile, bytemuck::cast_slice(x));
                 }
-            }),
+                _ => self.each(tile, x, |best, at, x, column| {
+                    // The first column wins against the identity even where it equals it.
+                    if column == 0 || beats(op, dtype, x, *best) {
+                        *best = x;
+                        *at = column;
+                    }
+                }),
+            },
+        }
+    }
+
+    /// The first position of the extreme of every row: looks for the extreme, then for where it is.
+    fn first(&mut self, arch: Arch, op: Reduction, tile: &Tile, x: &[f32]) {
+        let (cols, max) = (tile.cols.len(), op == Reduction::Max);
+        let state = self.words.iter_mut().zip(&mut self.columns);
+        for ((word, column), x) in state.zip(x.chunks_exact(cols.max(1))) {
+            let best = &mut [if max {
+                f32::NEG_INFINITY
+            } else {
+                f32::INFINITY
+            }];
+            arch.dispatch(Extreme {
+                x,
+                rows: 1,
+                cols,
+                order: Order::RowMajor,
+                max,
+                best,
+            });
+            let [best] = *best;
+            if tile.cols.start == 0 || beyond(max, best, f32::from_bits(*word)) {
+                let place = x.iter().position(|x| *x == best || x.is_nan());
+                let place = tile.cols.start + place.unwrap_or(0);
+                *word = best.to_bits();
+                *column = u32::try_from(place).unwrap_or(u32::MAX);
+            }
         }
     }
 
@@ -189,6 +222,15 @@ impl NullaryFnOnce for Sum<'_> {
                         .for_each(|(s, x)| *s += f64::from(*x));
                 }
             }
+            // Additions of one row wait for each other, those of different rows do not.
+            Order::RowMajor if cols < LANES => {
+                for col in 0..cols {
+                    let column = x.iter().skip(col).step_by(cols);
+                    sums.iter_mut()
+                        .zip(column)
+                        .for_each(|(s, x)| *s += f64::from(*x));
+                }
+            }
             Order::RowMajor => {
                 for (sum, row) in sums.iter_mut().zip(x.chunks_exact(cols.max(1))) {
                     *sum += sum_row(row);
@@ -252,6 +294,14 @@ fn extreme(max: bool, x: &[f32], rows: usize, cols: usize, order: Order, best: &
     match order {
         Order::ColMajor => {
             for column in x.chunks_exact(rows.max(1)) {
+                best.iter_mut()
+                    .zip(column)
+                    .for_each(|(b, x)| *b = pick(*b, *x));
+            }
+        }
+        Order::RowMajor if cols < LANES => {
+            for col in 0..cols {
+                let column = x.iter().skip(col).step_by(cols);
                 best.iter_mut()
                     .zip(column)
                     .for_each(|(b, x)| *b = pick(*b, *x));

@@ -6,7 +6,7 @@ use gradus_graph::backend::StepRow;
 use gradus_graph::{DType, philox, step_row};
 use pulp::Arch;
 
-use super::access::{load, load_guarded, load_rows, store};
+use super::access::{in_range, load, load_crossed, load_guarded, load_rows, store};
 use super::fold::Accumulator;
 use super::positions::{Order, Positions, Run, Space, Tile};
 use super::step::{Fold, Source, Step, Work, Write};
@@ -229,8 +229,7 @@ impl Machine<'_, '_> {
                     return View::Splat(u32::from((*low..*high).contains(&run.start)));
                 }
                 each_run(at, self.space, tile, out, |_, run, out| {
-                    let inside = run.iter().map(|p| u32::from(*low <= p && p < *high));
-                    inside.zip(out).for_each(|(i, o)| *o = i);
+                    in_range(run, *low, *high, out);
                 });
             }
             Work::Random { stream, at } => each_run(at, self.space, tile, out, |_, run, out| {
@@ -310,9 +309,12 @@ impl Machine<'_, '_> {
                     }
                     _ => {}
                 }
-                each_run(at, self.space, tile, out, |_, run, out| {
-                    load(memory, run, out)
-                });
+                match at.crossed(self.space, tile) {
+                    Some(crossed) => load_crossed(memory, crossed, out),
+                    None => each_run(at, self.space, tile, out, |_, run, out| {
+                        load(memory, run, out);
+                    }),
+                }
             }
         }
         View::Own

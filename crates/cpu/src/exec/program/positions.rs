@@ -79,6 +79,16 @@ pub(super) struct Run {
     pub(super) len: usize,
 }
 
+/// `lines` times `len` positions: the first of each line is `stride` from the one before, and
+/// within a line they are adjacent. In registers it is the other way round.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Crossed {
+    pub(super) start: i64,
+    pub(super) stride: i64,
+    pub(super) lines: usize,
+    pub(super) len: usize,
+}
+
 impl Run {
     /// The numbers.
     pub(super) fn iter(self) -> impl Iterator<Item = i64> {
@@ -193,6 +203,23 @@ impl Positions {
         Some(Run {
             start: offset + i.start + o.start,
             ..run
+        })
+    }
+
+    /// The tile as lines across it, if its outer dimension is the one that is adjacent.
+    pub(super) fn crossed(&self, space: &Space, tile: &Tile) -> Option<Crossed> {
+        let (offset, outer, inner) = self.lines(space, tile)?;
+        let (o, i) = (
+            outer.segment(outer.range.start),
+            inner.segment(inner.range.start),
+        );
+        let whole = o.len == outer.range.len() && i.len == inner.range.len();
+        let across = whole && o.stride == 1 && i.stride > 1 && o.len > 1;
+        across.then_some(Crossed {
+            start: offset + o.start + i.start,
+            stride: i.stride,
+            lines: i.len,
+            len: o.len,
         })
     }
 
