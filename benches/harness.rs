@@ -61,7 +61,11 @@ impl Spread {
             let value = |i: usize| values.get(i).copied().unwrap_or(f64::NAN);
             value(below) + (value(above) - value(below)) * position.fract()
         };
-        Self { low: at(0.25), median: at(0.5), high: at(0.75) }
+        Self {
+            low: at(0.25),
+            median: at(0.5),
+            high: at(0.75),
+        }
     }
 }
 
@@ -74,8 +78,11 @@ struct Turn {
 
 /// Lets the contestants take turns.
 pub(crate) fn measure(case: &mut Case<'_>, effort: Effort) -> Result<Vec<Outcome>> {
-    let counts: Vec<usize> =
-        case.contestants.iter_mut().map(|c| calibrate(c, effort.turn)).collect::<Result<_>>()?;
+    let counts: Vec<usize> = case
+        .contestants
+        .iter_mut()
+        .map(|c| calibrate(c, effort.turn))
+        .collect::<Result<_>>()?;
     let mut turns: Vec<Vec<Turn>> = vec![Vec::new(); counts.len()];
     for round in 0..effort.rounds {
         for k in 0..counts.len() {
@@ -88,14 +95,19 @@ pub(crate) fn measure(case: &mut Case<'_>, effort: Effort) -> Result<Vec<Outcome
     let rate = |i: usize, turn: &Turn| units(i) / turn.wall;
     let outcomes = case.contestants.iter().enumerate().map(|(i, contestant)| {
         let own = &turns[i];
-        let per_cpu: Option<Vec<f64>> =
-            own.iter().map(|t| t.cpu.filter(|&cpu| cpu > 0.0).map(|cpu| units(i) / cpu)).collect();
+        let per_cpu: Option<Vec<f64>> = own
+            .iter()
+            .map(|t| t.cpu.filter(|&cpu| cpu > 0.0).map(|cpu| units(i) / cpu))
+            .collect();
         Outcome {
             name: contestant.name.clone(),
             rate: Spread::of(own.iter().map(|t| rate(i, t)).collect()),
             per_cpu_second: per_cpu.map(Spread::of),
             relative: Spread::of(
-                own.iter().zip(&turns[0]).map(|(t, first)| rate(i, t) / rate(0, first)).collect(),
+                own.iter()
+                    .zip(&turns[0])
+                    .map(|(t, first)| rate(i, t) / rate(0, first))
+                    .collect(),
             ),
         }
     });
@@ -120,7 +132,9 @@ fn take_turn(contestant: &mut Contestant<'_>, count: usize) -> Result<Turn> {
     let (wall, cpu) = (Instant::now(), cpu_time());
     (contestant.run)(count)?;
     let wall = wall.elapsed().as_secs_f64();
-    let cpu = cpu_time().zip(cpu).map(|(after, before)| (after - before).as_secs_f64());
+    let cpu = cpu_time()
+        .zip(cpu)
+        .map(|(after, before)| (after - before).as_secs_f64());
     Ok(Turn { wall, cpu })
 }
 

@@ -29,9 +29,15 @@ const WORKLOADS: &[Workload] = &[matmul::cases, mlp::cases];
 fn main() -> Result<()> {
     let options = machine::Options::from_args(std::env::args().skip(1))?;
     let effort = if options.quick {
-        Effort { rounds: 3, turn: Duration::from_millis(30) }
+        Effort {
+            rounds: 3,
+            turn: Duration::from_millis(30),
+        }
     } else {
-        Effort { rounds: 21, turn: Duration::from_millis(150) }
+        Effort {
+            rounds: 21,
+            turn: Duration::from_millis(150),
+        }
     };
     let devices = machine::devices(&options)?;
     machine::print(&devices)?;
@@ -44,7 +50,10 @@ fn main() -> Result<()> {
             }
         }
     }
-    println!("\nMedians of {} turns; relative to the first of a case, turn by turn.", effort.rounds);
+    println!(
+        "\nMedians of {} turns; relative to the first of a case, turn by turn.",
+        effort.rounds
+    );
     Ok(())
 }
 
@@ -58,7 +67,9 @@ fn row(case: &Case<'_>, outcome: &Outcome) {
         number(median),
         number(low),
         number(high),
-        outcome.per_cpu_second.map_or("-".into(), |s| number(s.median)),
+        outcome
+            .per_cpu_second
+            .map_or("-".into(), |s| number(s.median)),
         outcome.relative.median,
     );
 }

@@ -27,6 +27,7 @@ use gradus_graph::backend::{
 use gradus_graph::plan::{Plan, Role};
 use pulp::Arch;
 
+pub use self::gemm::gemm_rows;
 use self::kernel::Prepared;
 use self::program::Context;
 use self::storage::{Storage, size};
