@@ -1,4 +1,9 @@
 //! `verify` passes for sound models, and names what was broken on purpose.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test stops at what it did not expect, and says what it saw"
+)]
 
 use gradus_data::{Dataset, datasets};
 use gradus_graph::ops::{Composite, Meta, Unary};
