@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 /// Something to do, and several ways of doing it. Their results have been checked.
 pub(crate) struct Case<'a> {
@@ -36,11 +36,17 @@ pub(crate) struct Effort {
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     pub(crate) name: String,
-    /// Units a second.
+    /// By the clock.
+    pub(crate) wall: Rates,
+    /// By processor time of all threads: what holds on a machine that does other work besides.
+    /// `None` where it is not known.
+    pub(crate) cpu: Option<Rates>,
+}
+
+/// Units a second, and in units of the first contestant's in the same round.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rates {
     pub(crate) rate: Spread,
-    /// Units a second of processor time, of all threads; `None` where that is not known.
-    pub(crate) per_cpu_second: Option<Spread>,
-    /// The rate in units of the first contestant's, in the same round.
     pub(crate) relative: Spread,
 }
 
@@ -91,27 +97,27 @@ pub(crate) fn measure(case: &mut Case<'_>, effort: Effort) -> Result<Vec<Outcome
             turns[i].push(take_turn(&mut case.contestants[i], counts[i])?);
         }
     }
-    let units = |i: usize| case.amount * counts[i] as f64;
-    let rate = |i: usize, turn: &Turn| units(i) / turn.wall;
     let outcomes = case.contestants.iter().enumerate().map(|(i, contestant)| {
-        let own = &turns[i];
-        let per_cpu: Option<Vec<f64>> = own
-            .iter()
-            .map(|t| t.cpu.filter(|&cpu| cpu > 0.0).map(|cpu| units(i) / cpu))
-            .collect();
-        Outcome {
+        let rates = |seconds: fn(&Turn) -> Option<f64>| {
+            let of = |i: usize| -> Option<Vec<f64>> {
+                let units = case.amount * counts[i] as f64;
+                let turns = turns[i].iter();
+                turns.map(|turn| Some(units / seconds(turn)?)).collect()
+            };
+            let (own, first) = (of(i)?, of(0)?);
+            let relative = own.iter().zip(&first).map(|(own, first)| own / first);
+            Some(Rates {
+                relative: Spread::of(relative.collect()),
+                rate: Spread::of(own),
+            })
+        };
+        Ok(Outcome {
             name: contestant.name.clone(),
-            rate: Spread::of(own.iter().map(|t| rate(i, t)).collect()),
-            per_cpu_second: per_cpu.map(Spread::of),
-            relative: Spread::of(
-                own.iter()
-                    .zip(&turns[0])
-                    .map(|(t, first)| rate(i, t) / rate(0, first))
-                    .collect(),
-            ),
-        }
+            wall: rates(|turn| Some(turn.wall)).context("no turns")?,
+            cpu: rates(|turn| turn.cpu.filter(|&cpu| cpu > 0.0)),
+        })
     });
-    Ok(outcomes.collect())
+    outcomes.collect()
 }
 
 /// Warms up, and finds how many runs fill a turn.
