@@ -15,6 +15,8 @@ use gradus_graph::{DType, Graph, Target, Var, step_row};
 fn main() -> Result<(), Box<dyn Error>> {
     let flat = [256, 256];
     bench("negate", &flat, |x, _| -x)?;
+    bench("negate 400 thousand", &[400_000], |x, _| -x)?;
+    bench("negate 8 million", &[8_000_000], |x, _| -x)?;
     bench("exp", &flat, |x, _| x.exp())?;
     bench("log", &flat, |x, _| x.log())?;
     bench("tanh", &flat, |x, _| x.tanh())?;

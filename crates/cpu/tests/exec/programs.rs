@@ -656,3 +656,34 @@ fn many_rows_and_none() {
         0.0,
     );
 }
+
+/// Products and sums that run in one loop, with every mix of blocks and single values.
+#[test]
+fn pairs_of_ops() {
+    let n = 2100;
+    let ops = [Binary::Add, Binary::Sub, Binary::Mul];
+    for case in 0..3 * 3 * 2 * 8 {
+        let (inner, outer, flipped, mix) = (
+            ops[case % 3],
+            ops[case / 3 % 3],
+            case / 9 % 2 == 1,
+            case / 18,
+        );
+        let mut b = Build::new(&[n], 1);
+        let [x, y, z] = [0, 1, 2].map(|i| match mix >> i & 1 {
+            0 => b.load(i, Index::axis(0)),
+            _ => b.push(Expr::StepWord(8 + i as u32 % 2), DType::F32),
+        });
+        let pair = b.binary(inner, x, y);
+        let (l, r) = if flipped { (z, pair) } else { (pair, z) };
+        let result = b.binary(outer, l, r);
+        b.store(3, Index::axis(0), result);
+        let memory = [
+            Memory::floats(&noise(n, 1)),
+            Memory::floats(&noise(n, 2)),
+            Memory::floats(&noise(n, 3)),
+            Memory::out(n, DType::F32),
+        ];
+        check(&b.program, &memory, 2.0 * EPS);
+    }
+}

@@ -4,9 +4,9 @@ use gradus_graph::ops::Reduction;
 use gradus_graph::{DType, Expr, ExprId, Index, Program};
 
 use super::positions::{Positions, Space};
-use super::registers;
 use super::step::{Fold, Level, Phase, Source, Step, Work, Write};
 use super::tile::Tiling;
+use super::{fuse, registers};
 
 /// A program as steps.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +71,7 @@ pub(super) fn compile(program: &Program, space: &Space, tiling: &Tiling) -> Resu
     }
     emit.end_phase(true);
     let mut code = emit.code;
+    fuse::fuse(&mut code);
     code.registers = registers::assign(&mut code.uniform, &mut code.phases, &mut code.tail);
     Ok(code)
 }

@@ -253,6 +253,11 @@ impl Machine<'_, '_> {
                     simd::binary(arch, *op, *dtype, a, b, out);
                 });
             }
+            Work::Fused { ops, flipped, args } => {
+                return block(args.each_ref().map(fetch), out, |args, out| {
+                    simd::fused(arch, *ops, *flipped, args, out);
+                });
+            }
             Work::Select(c, a, b) => {
                 return block([fetch(c), fetch(a), fetch(b)], out, |[c, a, b], out| {
                     simd::select(arch, c, a, b, out);

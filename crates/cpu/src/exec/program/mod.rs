@@ -10,6 +10,7 @@ mod check;
 mod compile;
 mod cut;
 mod fold;
+mod fuse;
 mod machine;
 mod positions;
 mod registers;

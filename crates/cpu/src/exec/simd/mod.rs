@@ -2,11 +2,13 @@
 
 mod cast;
 mod float;
+mod fused;
 mod int;
 mod lane;
 mod random;
 
 pub(super) use cast::cast;
+pub(super) use fused::{fused, is_fused};
 pub(super) use random::{Key, random};
 
 use bytemuck::Pod;
