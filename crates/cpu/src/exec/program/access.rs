@@ -1,6 +1,6 @@
 //! Moves runs of elements between memory and registers.
 
-use super::positions::{Crossed, Run};
+use super::run::{Crossed, Run};
 use crate::exec::memory::{Window, WindowMut};
 use crate::exec::simd::Arg;
 

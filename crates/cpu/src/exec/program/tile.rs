@@ -3,7 +3,8 @@
 use gradus_graph::{Expr, Program};
 
 use super::axes::indices;
-use super::positions::{Order, Positions, Space};
+use super::positions::Positions;
+use super::space::{Order, Space};
 
 /// Elements of a tile: a register of 8 KiB. With half of that, choosing the ops took a fifth of an
 /// optimizer's time; with twice that, so did fetching registers from the second-level cache.
