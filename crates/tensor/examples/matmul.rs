@@ -2,7 +2,8 @@
 //!
 //! Figures are GFLOP per second of process CPU time and of wall time. On lavapipe set
 //! `LP_NUM_THREADS=0`, so that the CPU time is that of the kernel alone. With a directory the
-//! shaders are only written there. `ROW_SUM=1` sums A as well.
+//! shaders are only written there. `ROW_SUM=1` sums A as well; `TILES=16x8x8x1,…` times register
+//! tiles of these rows, columns, invocations across and down, and nothing else.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measuring tool")]
 
 #[path = "../tests/support/clock.rs"]
@@ -71,7 +72,21 @@ fn main() -> anyhow::Result<()> {
     let device = Device::best().or_else(|_| Device::named("software"))?;
     println!("{} {args:?}", device.info());
     let flops = 2.0 * (m * n * k) as f64;
-    for variant in variants(&kernel) {
+    let tiles = std::env::var("TILES").unwrap_or_default();
+    let tiles = tiles.split(',').filter(|t| !t.is_empty()).map(|tile| {
+        let numbers: Vec<u32> = tile.split('x').map(|n| n.parse().unwrap()).collect();
+        Variant::Matmul(matmul::Variant::Register(matmul::Register {
+            rows: numbers[0],
+            cols: numbers[1],
+            across: numbers[2],
+            down: numbers[3],
+        }))
+    });
+    let mut all: Vec<_> = tiles.collect();
+    if all.is_empty() {
+        all = variants(&kernel);
+    }
+    for variant in all {
         let shader = shader_as(&plan, &kernel, variant)?;
         let start = Instant::now();
         let ready = Ready::new(&device, &shader, &memory, &[0; 64], true)?;

@@ -5,7 +5,7 @@ use gradus_graph::{Array, DType, Shape};
 
 use crate::Error;
 use crate::engine::Engine;
-use crate::trace::Leaves;
+use crate::spec::Leaves;
 
 /// One tensor that a model keeps between steps.
 #[derive(Clone, Debug)]

@@ -16,9 +16,8 @@
 mod bench;
 mod build;
 mod matmul;
-mod pointwise;
+mod programs;
 mod random_programs;
-mod reductions;
 mod reference;
 mod runtime;
 

@@ -37,7 +37,7 @@ pub struct Shader {
     pub entry: &'static str,
     /// Workgroups to dispatch.
     pub grid: [u32; 3],
-    /// Invocations of a workgroup, all along x.
+    /// Invocations of a workgroup.
     pub invocations: u32,
     /// Bytes of workgroup memory.
     pub workgroup_memory: u32,

@@ -9,16 +9,16 @@ use super::{Shader, ShaderError, Writer, fold};
 pub(super) struct Entry {
     /// Its name, and that of what it computes.
     pub(super) name: &'static str,
-    /// Invocations of a workgroup.
-    pub(super) invocations: u32,
+    /// Invocations of a workgroup along x and y.
+    pub(super) invocations: [u32; 2],
     /// Number of workgroups.
     pub(super) groups: u32,
     /// Bytes of workgroup memory.
     pub(super) workgroup_memory: u32,
     /// Functions and module variables.
     pub(super) functions: String,
-    /// The statements, with `index` the number of the workgroup and `lane` that of the invocation
-    /// within it.
+    /// The statements, with `index` the number of the workgroup, `lane` that of the invocation
+    /// within it, and `local` its position.
     pub(super) body: String,
 }
 
@@ -39,10 +39,18 @@ impl Entry {
         let functions = functions.finish();
         let grid = fold(self.groups);
         let mut main = Writer::new();
+        let [x, y] = self.invocations;
+        let (size, local) = match y {
+            1 => (format!("{x}"), ""),
+            _ => (
+                format!("{x}, {y}"),
+                ", @builtin(local_invocation_id) local: vec3<u32>",
+            ),
+        };
         let head = format!(
-            "@compute @workgroup_size({})\nfn {}(@builtin(workgroup_id) group: vec3<u32>, \
-             @builtin(local_invocation_index) lane: u32)",
-            self.invocations, self.name
+            "@compute @workgroup_size({size})\nfn {}(@builtin(workgroup_id) group: vec3<u32>, \
+             @builtin(local_invocation_index) lane: u32{local})",
+            self.name
         );
         main.block(head, |out| {
             out.line(if grid[1] == 1 {
@@ -82,7 +90,7 @@ impl Entry {
             wgsl: out.finish(),
             entry: self.name,
             grid,
-            invocations: self.invocations,
+            invocations: x * y,
             workgroup_memory: self.workgroup_memory,
             bindings: memory.bindings(),
             step_row,

@@ -61,7 +61,7 @@ pub(super) fn shader(kernel: &ScatterKernel, memory: Memory) -> Result<Shader, S
     body.line(memory.store(kernel.out, "element", "sum"));
     Entry {
         name: "scatter_add",
-        invocations: INVOCATIONS,
+        invocations: [INVOCATIONS, 1],
         groups: total.div_ceil(INVOCATIONS),
         workgroup_memory: 0,
         functions: String::new(),

@@ -38,7 +38,7 @@ pub(super) fn shader(kernel: &TakeKernel, memory: Memory) -> Result<Shader, Shad
     }
     Entry {
         name: "take",
-        invocations: INVOCATIONS,
+        invocations: [INVOCATIONS, 1],
         groups: most.div_ceil(INVOCATIONS),
         workgroup_memory: 0,
         functions: String::new(),

@@ -7,8 +7,10 @@
 mod choose;
 mod epilogue;
 mod register;
+mod sliced;
 mod strip;
 mod tile;
+mod tiled;
 
 use gradus_graph::Program;
 use gradus_graph::plan::MatMulKernel;
@@ -20,6 +22,8 @@ use strip::Strip;
 
 pub use choose::{choose, variants};
 pub use register::Register;
+pub use sliced::Sliced;
+pub use tiled::Tiled;
 
 /// How to compute a multiplication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,6 +31,10 @@ pub enum Variant {
     /// Each invocation owns a tile in registers and reads both operands from memory. No workgroup
     /// memory, no barriers.
     Register(Register),
+    /// A workgroup owns a block and shares slices of the operands in workgroup memory.
+    Tiled(Tiled),
+    /// Several invocations share a tile and its sum.
+    Sliced(Sliced),
 }
 
 /// One multiplication, with all sizes in 32 bits.
@@ -55,12 +63,16 @@ pub(super) fn shader(
 ) -> Result<Shader, ShaderError> {
     let (rows, cols) = match variant {
         Variant::Register(v) => (v.rows, v.cols),
+        Variant::Tiled(v) => (v.rows, v.cols),
+        Variant::Sliced(v) => (v.rows, v.cols),
     };
     let product = Product::new(kernel, &mut memory, rows, cols)?;
     let mut functions = Writer::new();
     epilogue::declare(&mut functions, &product, &memory)?;
     let kernel = match variant {
-        Variant::Register(v) => register::kernel(&product, &memory, v),
+        Variant::Register(v) => register::kernel(&product, v),
+        Variant::Tiled(v) => tiled::kernel(&product, v),
+        Variant::Sliced(v) => sliced::kernel(&product, v),
     };
     Entry {
         name: "matmul",

@@ -7,7 +7,7 @@
 
 use super::super::{MAX_TRIPS, Writer};
 use super::tile::Tile;
-use super::{Entry, Memory, Product, chunks, component};
+use super::{Entry, Product, chunks, component};
 
 /// A register tile and how a workgroup's invocations are laid over C.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,7 +22,7 @@ pub struct Register {
     pub down: u32,
 }
 
-pub(super) fn kernel(product: &Product<'_>, _: &Memory, v: Register) -> Entry {
+pub(super) fn kernel(product: &Product<'_>, v: Register) -> Entry {
     let tile = Tile::new(product, v.rows, v.cols);
     let down = product.m.div_ceil(v.rows * v.down);
     let across = product.n.div_ceil(v.cols * v.across);
@@ -38,7 +38,7 @@ pub(super) fn kernel(product: &Product<'_>, _: &Memory, v: Register) -> Entry {
     store(&mut out, product, v);
     Entry {
         name: "matmul",
-        invocations: v.across * v.down,
+        invocations: [v.across * v.down, 1],
         groups: product.batch * down * across,
         workgroup_memory: 0,
         functions: String::new(),

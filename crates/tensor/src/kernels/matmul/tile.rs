@@ -28,11 +28,7 @@ impl<'a> Tile<'a> {
 
     /// Declares the accumulators.
     pub(super) fn zero(&self, out: &mut Writer) {
-        for i in 0..self.rows {
-            for (q, (_, width)) in chunks(self.cols).enumerate() {
-                out.line(format_args!("var c{i}_{q} = {}();", vector(width)));
-            }
-        }
+        zero(out, self.rows, self.cols);
         if self.row_sum {
             for (q, (_, width)) in chunks(self.rows).enumerate() {
                 out.line(format_args!("var sum{q} = {}();", vector(width)));
@@ -72,6 +68,15 @@ impl<'a> Tile<'a> {
                 strip.name,
                 strip.advance(terms)
             ));
+        }
+    }
+}
+
+/// Declares the accumulators of C.
+pub(super) fn zero(out: &mut Writer, rows: u32, cols: u32) {
+    for i in 0..rows {
+        for (q, (_, width)) in chunks(cols).enumerate() {
+            out.line(format_args!("var c{i}_{q} = {}();", vector(width)));
         }
     }
 }

@@ -8,14 +8,14 @@ use super::super::{ShaderError, Writer, small};
 /// walks as if they were one become one.
 pub fn simplified(program: &Program) -> Program {
     let mut program = program.clone();
+    while let Some(axis) = program.axes.iter().position(|n| *n == 1) {
+        program = without(&program, axis);
+    }
     let mut axis = 0;
     while axis < program.axes.len() {
-        if program.axes.get(axis) == Some(&1) {
-            program = without(&program, axis);
-        } else if let Some(merged) = merged(&program, axis) {
-            program = merged;
-        } else {
-            axis += 1;
+        match merged(&program, axis) {
+            Some(merged) => program = merged,
+            None => axis += 1,
         }
     }
     program
@@ -71,7 +71,7 @@ fn without(program: &Program, axis: usize) -> Program {
 /// The program with this axis and the next one joined, if that adds no division to any index.
 fn merged(program: &Program, axis: usize) -> Option<Program> {
     let next = *program.axes.get(axis + 1)?;
-    if axis + 1 == program.kept || next == 1 {
+    if axis + 1 == program.kept {
         return None;
     }
     let mut sizes = program.axes.clone();

@@ -41,7 +41,7 @@ pub(super) fn shader(
     }
     Entry {
         name: "pointwise",
-        invocations: v.invocations,
+        invocations: [v.invocations, 1],
         groups: count.div_ceil(v.invocations),
         workgroup_memory: 0,
         functions: String::new(),

@@ -71,7 +71,7 @@ pub(super) fn shader(
     }
     Entry {
         name: "rows",
-        invocations: v.across * v.slices,
+        invocations: [v.across * v.slices, 1],
         groups: kernel.rows.div_ceil(v.across),
         workgroup_memory: accumulators.iter().map(Accumulator::bytes).sum(),
         functions: functions.finish(),
