@@ -116,13 +116,13 @@ impl Model {
             let train = self.clean(outcome)?;
             let seconds = start.elapsed().as_secs_f64();
             let validation = validation.as_ref().map(|v| self.evaluate(v)).transpose()?;
+            self.epoch = self.epoch.saturating_add(1);
             let epoch = Epoch {
                 number: self.epoch,
                 train,
                 validation,
                 seconds,
             };
-            self.epoch = self.epoch.saturating_add(1);
             bar.line(|| epoch.to_string());
             history.epochs.push(epoch);
         }

@@ -15,7 +15,7 @@ pub struct History {
 /// One epoch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Epoch {
-    /// Its number, from 0; epochs before [`Model::load`](crate::Model::load) count.
+    /// Its number, from 1; epochs before [`Model::load`](crate::Model::load) count.
     pub number: u32,
     /// Means over the training samples, each from before its step's update.
     pub train: Scores,

@@ -23,7 +23,7 @@ impl Progress {
             ProgressDrawTarget::hidden()
         };
         let bar = ProgressBar::with_draw_target(Some(total), target);
-        let template = "{prefix} {bar:24} {msg} {per_sec} left {eta}";
+        let template = "{prefix} {bar:24} {msg} · {per_sec} · {eta} left";
         if let Ok(style) = ProgressStyle::with_template(template) {
             let rate = |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
                 // The bar is only for people: a failed write changes nothing.
