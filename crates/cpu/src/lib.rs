@@ -4,5 +4,5 @@ mod exec;
 mod gradcheck;
 pub mod oracle;
 
-pub use exec::CpuRuntime;
+pub use exec::{CpuRuntime, gemm_rows};
 pub use gradcheck::{GradcheckError, gradcheck};

@@ -95,6 +95,19 @@ pub(super) fn gemm(
     true
 }
 
+/// `c = a · b` of row-major matrices `[m, k]` and `[k, n]`: the bare call that the executor's
+/// products are built on, for benchmarks to compare them with. Returns false, without having done
+/// anything, if a slice is too short.
+pub fn gemm_rows(sizes: [usize; 3], c: &mut [f32], a: &[f32], b: &[f32], threads: bool) -> bool {
+    let [_, n, k] = sizes;
+    let rows = |words, row_stride| Matrix {
+        words,
+        row_stride,
+        col_stride: 1,
+    };
+    gemm(sizes, c, n, rows(a, k), rows(b, n), threads)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,9 +2,10 @@
 
 use gradus_graph::plan::{Kernel, KernelKind, Plan};
 
+use super::context::Context;
 use super::matmul::MatMul;
 use super::memory::{Home, MAX_WRITTEN, Memory, Place};
-use super::program::{Compiled, Context};
+use super::program::Compiled;
 use super::scatter::Scatter;
 use super::storage::size;
 use super::take::Take;

@@ -5,6 +5,7 @@
 //! still in the cache ([`matmul`]). A step then runs its kernels one after another on the memory
 //! of the model ([`storage`]).
 
+mod context;
 mod gemm;
 mod kernel;
 mod matmul;
@@ -27,8 +28,10 @@ use gradus_graph::backend::{
 use gradus_graph::plan::{Plan, Role};
 use pulp::Arch;
 
+pub use self::gemm::gemm_rows;
+
+use self::context::Context;
 use self::kernel::Prepared;
-use self::program::Context;
 use self::storage::{Storage, size};
 
 /// Floating-point operations below which a whole step stays on one thread: waking others takes

@@ -3,8 +3,8 @@
 use gradus_graph::plan::TakeKernel;
 use gradus_graph::step_row;
 
+use super::context::Context;
 use super::memory::{Memory, Place};
-use super::program::Context;
 
 /// Takes a batch from a resident data set, ready to run.
 #[derive(Debug)]

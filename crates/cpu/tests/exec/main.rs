@@ -16,8 +16,9 @@
 mod bench;
 mod build;
 mod matmul;
-mod programs;
+mod pointwise;
 mod random_programs;
+mod reductions;
 mod reference;
 mod runtime;
 

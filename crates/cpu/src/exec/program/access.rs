@@ -1,6 +1,6 @@
 //! Moves runs of elements between memory and registers.
 
-use super::positions::Run;
+use super::run::{Crossed, Run};
 use crate::exec::memory::{Window, WindowMut};
 use crate::exec::simd::Arg;
 
@@ -30,8 +30,35 @@ pub(super) fn load_guarded(
     at: usize,
     out: &mut [u32],
 ) {
+    if let (1, Arg::Slice(guard)) = (run.stride, guard)
+        && let Some(words) = memory.slice(run.start, run.len)
+        && let Some(guard) = guard.get(at..at + run.len)
+    {
+        // All of it is inside of the buffer: what the guard forbids is read, but not used.
+        let masked = words.iter().zip(guard).map(|(w, g)| w & g.wrapping_neg());
+        return masked.zip(out).for_each(|(w, o)| *o = w);
+    }
     let positions = run.iter().zip(at..).zip(out);
     positions.for_each(|((p, i), o)| *o = if guard.at(i) != 0 { memory.at(p) } else { 0 });
+}
+
+/// Loads a tile whose rows lie across memory: neighbours in memory are `pitch` apart in `out`.
+/// Every cache line is then read once, and what is scattered stays in the nearest cache.
+pub(super) fn load_crossed(memory: Window<'_>, crossed: Crossed, out: &mut [u32]) {
+    let Crossed {
+        start,
+        stride,
+        lines,
+        len,
+    } = crossed;
+    for line in 0..lines {
+        let first = start + i64::try_from(line).unwrap_or(i64::MAX) * stride;
+        let Some(words) = memory.slice(first, len) else {
+            continue;
+        };
+        let places = out.iter_mut().skip(line).step_by(lines);
+        places.zip(words).for_each(|(o, w)| *o = *w);
+    }
 }
 
 /// Loads elements of rows: `row · stride` further on than the run says.
@@ -88,4 +115,20 @@ pub(super) fn store(memory: &mut WindowMut<'_>, run: Run, value: Arg<'_>, at: us
             *out = value.at(i);
         }
     }
+}
+
+/// Stores in `out` which positions of a run lie in a range.
+pub(super) fn in_range(run: Run, low: i64, high: i64, out: &mut [u32]) {
+    if run.stride == 1 {
+        // Not yet in range, in range, no longer in range.
+        let place = |limit: i64| {
+            let distance = usize::try_from((limit - run.start).max(0));
+            distance.unwrap_or(usize::MAX).min(out.len())
+        };
+        let (first, end) = (place(low), place(high));
+        out.fill(0);
+        return out.get_mut(first..end).unwrap_or_default().fill(1);
+    }
+    let inside = run.iter().map(|p| u32::from(low <= p && p < high));
+    inside.zip(out).for_each(|(i, o)| *o = i);
 }

@@ -1,18 +1,12 @@
 //! Reductions over the columns of tiles.
-//!
-//! Floats are summed in f64, in eight lanes along columns: sums of millions of terms stay exact to
-//! the last bits, and the order of addition depends on the shape of the tiles alone.
 
 use gradus_graph::DType;
 use gradus_graph::ops::Reduction;
-use pulp::{Arch, NullaryFnOnce};
+use pulp::Arch;
 
-use super::positions::{Order, Tile};
+use super::space::{Order, Tile};
 use super::step::Fold;
-use crate::exec::simd::Arg;
-
-/// Sums that are kept apart, so that additions need not wait for each other.
-const LANES: usize = 16;
+use crate::exec::simd::{self, Arg, Block, beyond};
 
 /// The state of one reduction for each row of a tile.
 #[derive(Debug, Default)]
@@ -38,44 +32,20 @@ impl Accumulator {
 
     /// Takes in a tile.
     pub(super) fn add(&mut self, arch: Arch, fold: &Fold, tile: &Tile, x: Arg<'_>) {
-        let (rows, cols) = (tile.rows.len(), tile.cols.len());
         match (fold.op, fold.dtype, fold.position) {
-            (Reduction::Sum, DType::F32, _) => {
-                let sums = &mut self.sums;
-                match x {
-                    // Exact: a product of an f32 and a count fits an f64.
-                    Arg::Splat(x) => {
-                        let x = f64::from(f32::from_bits(x)) * cols as f64;
-                        sums.iter_mut().for_each(|s| *s += x);
-                    }
-                    Arg::Slice(x) => {
-                        let x = bytemuck::cast_slice(x);
-                        arch.dispatch(Sum {
-                            x,
-                            rows,
-                            cols,
-                            order: tile.order,
-                            sums,
-                        });
-                    }
+            (Reduction::Sum, DType::F32, _) => match x {
+                // Exact: a product of an f32 and a count fits an f64.
+                Arg::Splat(x) => {
+                    let x = f64::from(f32::from_bits(x)) * tile.cols.len() as f64;
+                    self.sums.iter_mut().for_each(|s| *s += x);
                 }
-            }
+                Arg::Slice(x) => simd::sums(arch, block(tile, x), &mut self.sums),
+            },
             (Reduction::Sum, ..) => self.each(tile, x, |sum, _, x, _| *sum = sum.wrapping_add(x)),
             (op, dtype, false) => match x {
                 Arg::Slice(x) if dtype == DType::F32 => {
-                    let (x, best) = (
-                        bytemuck::cast_slice(x),
-                        bytemuck::cast_slice_mut(&mut self.words),
-                    );
-                    let max = op == Reduction::Max;
-                    arch.dispatch(Extreme {
-                        x,
-                        rows,
-                        cols,
-                        order: tile.order,
-                        max,
-                        best,
-                    });
+                    let best = bytemuck::cast_slice_mut(&mut self.words);
+                    simd::extremes(arch, block(tile, x), op == Reduction::Max, best);
                 }
                 _ => self.each(tile, x, |best, _, x, _| {
                     if beats(op, dtype, x, *best) {
@@ -83,13 +53,44 @@ impl Accumulator {
                     }
                 }),
             },
-            (op, dtype, true) => self.each(tile, x, |best, at, x, column| {
-                // The first column wins against the identity even where it equals it.
-                if column == 0 || beats(op, dtype, x, *best) {
-                    *best = x;
-                    *at = column;
+            (op, dtype, true) => match (x, dtype, tile.order) {
+                (Arg::Slice(x), DType::F32, Order::RowMajor) => {
+                    self.first(arch, op, block(tile, x), tile.cols.start);
                 }
-            }),
+                _ => self.each(tile, x, |best, at, x, column| {
+                    // The first column wins against the identity even where it equals it.
+                    if column == 0 || beats(op, dtype, x, *best) {
+                        *best = x;
+                        *at = column;
+                    }
+                }),
+            },
+        }
+    }
+
+    /// The first position of the extreme of every row: looks for the extreme, then for where it is.
+    fn first(&mut self, arch: Arch, op: Reduction, block: Block<'_>, start: usize) {
+        let max = op == Reduction::Max;
+        let state = self.words.iter_mut().zip(&mut self.columns);
+        for ((word, column), x) in state.zip(block.x.chunks_exact(block.cols.max(1))) {
+            let worst = f32::INFINITY.copysign(if max { -1.0 } else { 1.0 });
+            let best = &mut [worst];
+            simd::extremes(
+                arch,
+                Block {
+                    x,
+                    rows: 1,
+                    ..block
+                },
+                max,
+                best,
+            );
+            let [best] = *best;
+            if start == 0 || beyond(max, best, f32::from_bits(*word)) {
+                let place = x.iter().position(|x| *x == best || x.is_nan());
+                *word = best.to_bits();
+                *column = u32::try_from(start + place.unwrap_or(0)).unwrap_or(u32::MAX);
+            }
         }
     }
 
@@ -124,6 +125,16 @@ impl Accumulator {
     }
 }
 
+/// A tile of floats.
+fn block<'a>(tile: &Tile, x: &'a [u32]) -> Block<'a> {
+    Block {
+        x: bytemuck::cast_slice(x),
+        rows: tile.rows.len(),
+        cols: tile.cols.len(),
+        row_major: tile.order == Order::RowMajor,
+    }
+}
+
 fn pitches(order: Order, rows: usize, cols: usize) -> (usize, usize) {
     match order {
         Order::RowMajor => (cols, 1),
@@ -152,128 +163,5 @@ fn beats(op: Reduction, dtype: DType, x: u32, best: u32) -> bool {
         DType::I32 => x.cast_signed() < best.cast_signed(),
         _ if max => x > best,
         _ => x < best,
-    }
-}
-
-#[inline(always)]
-fn beyond(max: bool, x: f32, best: f32) -> bool {
-    let further = if max { x > best } else { x < best };
-    further || (x.is_nan() && !best.is_nan())
-}
-
-struct Sum<'a> {
-    x: &'a [f32],
-    rows: usize,
-    cols: usize,
-    order: Order,
-    sums: &'a mut [f64],
-}
-
-impl NullaryFnOnce for Sum<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn call(self) {
-        let Self {
-            x,
-            rows,
-            cols,
-            order,
-            sums,
-        } = self;
-        match order {
-            Order::ColMajor => {
-                for column in x.chunks_exact(rows.max(1)) {
-                    sums.iter_mut()
-                        .zip(column)
-                        .for_each(|(s, x)| *s += f64::from(*x));
-                }
-            }
-            Order::RowMajor => {
-                for (sum, row) in sums.iter_mut().zip(x.chunks_exact(cols.max(1))) {
-                    *sum += sum_row(row);
-                }
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn sum_row(row: &[f32]) -> f64 {
-    let mut lanes = [0f64; LANES];
-    let (blocks, rest) = row.as_chunks::<LANES>();
-    for block in blocks {
-        lanes
-            .iter_mut()
-            .zip(block)
-            .for_each(|(l, x)| *l += f64::from(*x));
-    }
-    let rest: f64 = rest.iter().map(|x| f64::from(*x)).sum();
-    if blocks.is_empty() {
-        return rest;
-    }
-    lanes.iter().sum::<f64>() + rest
-}
-
-struct Extreme<'a> {
-    x: &'a [f32],
-    rows: usize,
-    cols: usize,
-    order: Order,
-    max: bool,
-    best: &'a mut [f32],
-}
-
-impl NullaryFnOnce for Extreme<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn call(self) {
-        let Self {
-            x,
-            rows,
-            cols,
-            order,
-            max,
-            best,
-        } = self;
-        // The test of `max` must not stay in the loops.
-        if max {
-            extreme(true, x, rows, cols, order, best);
-        } else {
-            extreme(false, x, rows, cols, order, best);
-        }
-    }
-}
-
-#[inline(always)]
-fn extreme(max: bool, x: &[f32], rows: usize, cols: usize, order: Order, best: &mut [f32]) {
-    let pick = |best: f32, x: f32| if beyond(max, x, best) { x } else { best };
-    match order {
-        Order::ColMajor => {
-            for column in x.chunks_exact(rows.max(1)) {
-                best.iter_mut()
-                    .zip(column)
-                    .for_each(|(b, x)| *b = pick(*b, *x));
-            }
-        }
-        Order::RowMajor => {
-            for (best, row) in best.iter_mut().zip(x.chunks_exact(cols.max(1))) {
-                let mut lanes = [*best; LANES];
-                let (blocks, rest) = row.as_chunks::<LANES>();
-                for block in blocks {
-                    lanes
-                        .iter_mut()
-                        .zip(block)
-                        .for_each(|(l, x)| *l = pick(*l, *x));
-                }
-                let wide = if blocks.is_empty() {
-                    *best
-                } else {
-                    lanes.into_iter().fold(*best, pick)
-                };
-                *best = rest.iter().fold(wide, |best, x| pick(best, *x));
-            }
-        }
     }
 }

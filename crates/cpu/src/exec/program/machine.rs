@@ -1,94 +1,15 @@
 //! Runs steps over tiles.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
-use gradus_graph::backend::StepRow;
-use gradus_graph::{DType, philox, step_row};
-use pulp::Arch;
-
-use super::access::{load, load_guarded, load_rows, store};
-use super::fold::Accumulator;
-use super::positions::{Order, Positions, Run, Space, Tile};
+use super::access::{in_range, load_rows, store};
+use super::positions::Positions;
+use super::run::Run;
+use super::scratch::{Scratch, View};
+use super::sources::low;
+use super::space::{Order, Space, Tile};
 use super::step::{Fold, Source, Step, Work, Write};
+use crate::exec::context::Context;
 use crate::exec::memory::{Memory, Place};
-use crate::exec::simd::{self, Arg, Key};
-use crate::exec::words::Words;
-
-/// What a step of training gives to its kernels.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Context<'a> {
-    /// The vectors of this processor.
-    pub(crate) arch: Arch,
-    /// Uniform data.
-    pub(crate) row: &'a StepRow,
-    /// One word for each index check.
-    pub(crate) errors: &'a [AtomicU32],
-    /// True if the step is large enough for several threads.
-    pub(crate) threads: bool,
-}
-
-impl Context<'_> {
-    /// A word of the step row.
-    pub(crate) fn word(&self, word: usize) -> u32 {
-        self.row.get(word).copied().unwrap_or(0)
-    }
-}
-
-/// Registers and accumulators of one thread, for any program.
-#[derive(Debug, Default)]
-pub(super) struct Scratch {
-    registers: Vec<Words>,
-    views: Vec<View>,
-    accumulators: Vec<Accumulator>,
-}
-
-/// Where the value of a register really is.
-#[derive(Clone, Copy, Debug, Default)]
-enum View {
-    /// In the register.
-    #[default]
-    Own,
-    /// In an operand, from this element on.
-    Memory(usize, i64),
-    /// The same for every element.
-    Splat(u32),
-}
-
-impl Scratch {
-    /// Makes room for a program.
-    pub(super) fn prepare(&mut self, registers: usize, block: usize, folds: usize) {
-        if self.registers.len() < registers {
-            self.registers.resize_with(registers, Words::default);
-            self.views.resize(registers, View::Own);
-        }
-        self.registers
-            .iter_mut()
-            .take(registers)
-            .for_each(|r| r.grow(block));
-        if self.accumulators.len() < folds {
-            self.accumulators.resize_with(folds, Accumulator::default);
-        }
-    }
-
-    /// The values of a source, or where they are in memory.
-    fn value(&self, source: Source, len: usize) -> Result<Arg<'_>, (usize, i64)> {
-        let (Source::Block(register) | Source::First(register)) = source else {
-            let Source::Const(value) = source else {
-                return Ok(Arg::Splat(0));
-            };
-            return Ok(Arg::Splat(value));
-        };
-        let own = self.registers.get(register);
-        match self.views.get(register).copied().unwrap_or_default() {
-            View::Splat(value) => Ok(Arg::Splat(value)),
-            View::Memory(operand, at) => Err((operand, at)),
-            View::Own => Ok(match source {
-                Source::Block(_) => Arg::Slice(own.and_then(|r| r.get(..len)).unwrap_or_default()),
-                _ => Arg::Splat(own.and_then(|r| r.first()).copied().unwrap_or(0)),
-            }),
-        }
-    }
-}
+use crate::exec::simd::{self, Arg};
 
 /// One thread at work on one program.
 pub(super) struct Machine<'a, 'm> {
@@ -229,8 +150,7 @@ impl Machine<'_, '_> {
                     return View::Splat(u32::from((*low..*high).contains(&run.start)));
                 }
                 each_run(at, self.space, tile, out, |_, run, out| {
-                    let inside = run.iter().map(|p| u32::from(*low <= p && p < *high));
-                    inside.zip(out).for_each(|(i, o)| *o = i);
+                    in_range(run, *low, *high, out);
                 });
             }
             Work::Random { stream, at } => each_run(at, self.space, tile, out, |_, run, out| {
@@ -252,6 +172,11 @@ impl Machine<'_, '_> {
             Work::Binary(op, dtype, a, b) => {
                 return block([fetch(a), fetch(b)], out, |[a, b], out| {
                     simd::binary(arch, *op, *dtype, a, b, out);
+                });
+            }
+            Work::Fused { ops, flipped, args } => {
+                return block(args.each_ref().map(fetch), out, |args, out| {
+                    simd::fused(arch, *ops, *flipped, args, out);
                 });
             }
             Work::Select(c, a, b) => {
@@ -283,91 +208,11 @@ impl Machine<'_, '_> {
         }
         View::Own
     }
-
-    fn load(
-        &self,
-        operand: usize,
-        at: &Positions,
-        guard: Option<Arg<'_>>,
-        copy: bool,
-        tile: &Tile,
-        out: &mut [u32],
-    ) -> View {
-        let Some(place) = self.places.get(operand) else {
-            return View::Splat(0);
-        };
-        let memory = self.memory.read(place);
-        match guard {
-            Some(Arg::Splat(0)) => return View::Splat(0),
-            Some(guard @ Arg::Slice(_)) => each_run(at, self.space, tile, out, |at, run, out| {
-                load_guarded(memory, run, guard, at, out);
-            }),
-            None | Some(Arg::Splat(_)) => {
-                match at.single_run(self.space, tile) {
-                    Some(run) if run.stride == 0 => return View::Splat(memory.at(run.start)),
-                    Some(run) if run.stride == 1 && !copy => {
-                        return View::Memory(operand, run.start);
-                    }
-                    _ => {}
-                }
-                each_run(at, self.space, tile, out, |_, run, out| {
-                    load(memory, run, out)
-                });
-            }
-        }
-        View::Own
-    }
-
-    fn random(&self, stream: u64, run: Run, out: &mut [u32]) {
-        let word = |i: u32| u64::from(self.context.word(i as usize));
-        let seed = word(step_row::SEED_LOW) | word(step_row::SEED_HIGH) << 32;
-        let key = Key {
-            seed,
-            stream,
-            step: self.context.word(step_row::STEP as usize),
-        };
-        if run.stride == 1 {
-            return simd::random(self.context.arch, key, low(run.start), out);
-        }
-        for (p, o) in run.iter().zip(out) {
-            *o = philox::random_word(key.seed, key.stream, key.step, low(p));
-        }
-    }
-
-    fn total(&self, operand: usize, count: usize, dtype: DType) -> u32 {
-        let memory = self
-            .places
-            .get(operand)
-            .map(|place| self.memory.read(place));
-        let words = memory.and_then(|m| m.slice(0, count)).unwrap_or_default();
-        if dtype != DType::F32 {
-            return words.iter().fold(0, |sum, w| sum.wrapping_add(*w));
-        }
-        #[allow(clippy::cast_possible_truncation, reason = "the result is an f32")]
-        let total = words
-            .iter()
-            .map(|w| f64::from(f32::from_bits(*w)))
-            .sum::<f64>() as f32;
-        total.to_bits()
-    }
-
-    fn check(&self, bound: u32, site: usize, x: Arg<'_>, out: &mut [u32]) {
-        let mut worst = 0;
-        for (i, out) in out.iter_mut().enumerate() {
-            let bits = x.at(i);
-            let good = bits < bound;
-            *out = if good { bits } else { 0 };
-            worst = worst.max(if good { 0 } else { bits });
-        }
-        if let (Some(error), true) = (self.context.errors.get(site), worst > 0) {
-            error.fetch_max(worst, Ordering::Relaxed);
-        }
-    }
 }
 
 /// Calls `f` with the place in the tile, the positions and the destination of every run.
 #[inline]
-fn each_run(
+pub(super) fn each_run(
     positions: &Positions,
     space: &Space,
     tile: &Tile,
@@ -396,14 +241,4 @@ fn block<const N: usize>(
     f(args, &mut one);
     let [one] = one;
     View::Splat(one)
-}
-
-/// A position as device memory holds it.
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "positions wrap"
-)]
-fn low(position: i64) -> u32 {
-    position as u32
 }

@@ -9,10 +9,16 @@ mod axes;
 mod check;
 mod compile;
 mod cut;
+mod emit;
 mod fold;
+mod fuse;
 mod machine;
 mod positions;
 mod registers;
+mod run;
+mod scratch;
+mod sources;
+mod space;
 mod step;
 mod tile;
 
@@ -21,13 +27,13 @@ use std::ops::Range;
 
 use gradus_graph::Program;
 
-pub(super) use machine::Context;
-
 use self::compile::Code;
 use self::cut::Cut;
-use self::machine::{Machine, Scratch};
-use self::positions::{Space, Tile};
+use self::machine::Machine;
+use self::scratch::Scratch;
+use self::space::{Space, Tile};
 use self::tile::Tiling;
+use super::context::Context;
 use super::memory::{MAX_WRITTEN, Memory, Place};
 
 /// Element-steps below which a program stays on one thread: a tenth of a millisecond or so.

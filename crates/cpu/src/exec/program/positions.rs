@@ -1,90 +1,14 @@
 //! Symbolic indices over tiles of the iteration space, as runs of equidistant numbers.
 
-use std::ops::Range;
+use gradus_graph::Index;
 
-use gradus_graph::{Index, Program};
+use super::run::{Crossed, Line, Run, joined, signed};
+use super::space::{Order, Space, Tile, unravel};
 
 /// The most axes an index that divides may have: positions are held on the stack.
 const MAX_AXES: usize = 16;
 /// Positions of an index that divides are tabulated up to this many: 2 MiB.
 const TABLE: usize = 1 << 18;
-
-/// The sizes of the iteration axes. A *row* is a position on the kept ones, a *column* on the
-/// reduced ones, both counted in row-major order.
-#[derive(Clone, Debug)]
-pub(super) struct Space {
-    pub(super) kept: Vec<usize>,
-    pub(super) reduced: Vec<usize>,
-}
-
-impl Space {
-    /// The axes of a program.
-    pub(super) fn new(program: &Program) -> Self {
-        let (kept, reduced) = program.axes.split_at(program.kept.min(program.axes.len()));
-        Self {
-            kept: kept.to_vec(),
-            reduced: reduced.to_vec(),
-        }
-    }
-
-    /// All rows.
-    pub(super) fn rows(&self) -> usize {
-        self.kept.iter().product()
-    }
-
-    /// All columns.
-    pub(super) fn cols(&self) -> usize {
-        self.reduced.iter().product()
-    }
-}
-
-/// Some rows times some columns, and which of them are neighbours in registers.
-#[derive(Clone, Debug)]
-pub(super) struct Tile {
-    pub(super) rows: Range<usize>,
-    pub(super) cols: Range<usize>,
-    pub(super) order: Order,
-}
-
-/// How the elements of a tile follow each other in registers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
-    /// The columns of a row are neighbours.
-    RowMajor,
-    /// The rows of a column are neighbours.
-    ColMajor,
-}
-
-impl Tile {
-    /// Elements in the tile.
-    pub(super) fn len(&self) -> usize {
-        self.rows.len() * self.cols.len()
-    }
-
-    /// Its rows, as seen by what does not vary along columns.
-    pub(super) fn only_rows(&self) -> Self {
-        Self {
-            rows: self.rows.clone(),
-            cols: 0..1,
-            order: Order::ColMajor,
-        }
-    }
-}
-
-/// `start`, `start + stride`, …
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Run {
-    pub(super) start: i64,
-    pub(super) stride: i64,
-    pub(super) len: usize,
-}
-
-impl Run {
-    /// The numbers.
-    pub(super) fn iter(self) -> impl Iterator<Item = i64> {
-        (0..self.len).map(move |i| self.start + signed(i) * self.stride)
-    }
-}
 
 /// An index, prepared.
 #[derive(Clone, Debug)]
@@ -196,6 +120,23 @@ impl Positions {
         })
     }
 
+    /// The tile as lines across it, if its outer dimension is the one that is adjacent.
+    pub(super) fn crossed(&self, space: &Space, tile: &Tile) -> Option<Crossed> {
+        let (offset, outer, inner) = self.lines(space, tile)?;
+        let (o, i) = (
+            outer.segment(outer.range.start),
+            inner.segment(inner.range.start),
+        );
+        let whole = o.len == outer.range.len() && i.len == inner.range.len();
+        let across = whole && o.stride == 1 && i.stride > 1 && o.len > 1;
+        across.then_some(Crossed {
+            start: offset + o.start + i.start,
+            stride: i.stride,
+            lines: i.len,
+            len: o.len,
+        })
+    }
+
     /// The offset, and the outer and the inner dimension of the tile.
     #[inline]
     fn lines<'a>(&'a self, space: &'a Space, tile: &'a Tile) -> Option<(i64, Line<'a>, Line<'a>)> {
@@ -268,91 +209,73 @@ impl Positions {
     }
 }
 
-/// The coordinates of a row-major position.
-fn unravel(sizes: &[usize], mut position: usize, at: &mut [usize]) {
-    for (axis, &size) in sizes.iter().enumerate().rev() {
-        if let Some(at) = at.get_mut(axis) {
-            *at = position % size.max(1);
-        }
-        position /= size.max(1);
-    }
-}
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
 
-/// Both dimensions of a part of a tile as one run, if it is one: `pitch` is the distance in
-/// registers from one position on the outer dimension to the next.
-#[inline]
-fn joined(inner: Run, outer: Run, pitch: usize) -> Option<Run> {
-    if outer.len == 1 {
-        return Some(inner);
-    }
-    if inner.len != pitch {
-        return None;
-    }
-    let stride = if pitch == 1 {
-        outer.stride
-    } else {
-        inner.stride
-    };
-    let len = inner.len * outer.len;
-    (signed(pitch) * stride == outer.stride).then_some(Run {
-        start: 0,
-        stride,
-        len,
-    })
-}
+    use super::*;
 
-/// A range of positions on some axes.
-struct Line<'a> {
-    sizes: &'a [usize],
-    strides: &'a [i64],
-    range: Range<usize>,
-}
-
-impl Line<'_> {
-    /// The positions from here to the end of the range or of the last axis.
-    #[inline]
-    fn segment(&self, position: usize) -> Run {
-        let left = self.range.end.saturating_sub(position);
-        match (self.sizes, self.strides) {
-            ([], _) | (_, []) => Run {
-                start: 0,
-                stride: 0,
-                len: left,
-            },
-            ([_], [stride]) => Run {
-                start: signed(position) * stride,
-                stride: *stride,
-                len: left,
-            },
-            ([.., last], [.., stride]) => {
-                let on_line = position % last.max(&1);
-                let mut start = 0;
-                let mut rest = position;
-                for (&size, &stride) in self.sizes.iter().zip(self.strides).rev() {
-                    start += signed(rest % size.max(1)) * stride;
-                    rest /= size.max(1);
+    proptest! {
+        /// Runs cover every tile and give what the index gives.
+        #[test]
+        fn runs_give_the_value_of_the_index(
+            kept in prop::collection::vec(1usize..6, 0..3),
+            reduced in prop::collection::vec(1usize..6, 0..3),
+            strides in prop::collection::vec(-3i64..40, 6),
+            divisor in 0i64..4,
+            cut in any::<[u8; 4]>(),
+            row_major in any::<bool>(),
+        ) {
+            let sizes = [kept.clone(), reduced.clone()].concat();
+            let axes = (0..sizes.len()).zip(strides);
+            let mut index = axes.fold(Index::constant(100), |sum, (axis, stride)| {
+                sum.plus(&Index::axis(axis).scaled(stride))
+            });
+            if divisor > 0 {
+                index = index.div(divisor, &sizes).plus(&index.rem(divisor + 2, &sizes));
+            }
+            let space = Space { kept, reduced };
+            let part = |n: usize, a: u8, b: u8| {
+                let start = usize::from(a) % n;
+                start..start + 1 + usize::from(b) % (n - start)
+            };
+            let tile = Tile {
+                rows: part(space.rows(), cut[0], cut[1]),
+                cols: part(space.cols(), cut[2], cut[3]),
+                order: if row_major { Order::RowMajor } else { Order::ColMajor },
+            };
+            let expected = |at: usize| {
+                let (rows, cols) = (tile.rows.len(), tile.cols.len());
+                let (r, c) = if row_major { (at / cols, at % cols) } else { (at % rows, at / rows) };
+                let mut here = vec![0; sizes.len()];
+                let (kept, reduced) = here.split_at_mut(space.kept.len());
+                unravel(&space.kept, tile.rows.start + r, kept);
+                unravel(&space.reduced, tile.cols.start + c, reduced);
+                index.eval(&here)
+            };
+            let positions = Positions::new(&index, &space).unwrap();
+            let mut found = vec![None; tile.len()];
+            positions.runs(&space, &tile, |at, run| {
+                for (place, position) in found[at..].iter_mut().zip(run.iter()) {
+                    assert!(place.replace(position).is_none(), "covered twice");
                 }
-                Run {
-                    start,
-                    stride: *stride,
-                    len: left.min(last - on_line),
+            });
+            for (at, found) in found.into_iter().enumerate() {
+                prop_assert_eq!(found, Some(expected(at)));
+            }
+            if let Some(run) = positions.single_run(&space, &tile) {
+                prop_assert_eq!(run.len, tile.len());
+                for (at, position) in run.iter().enumerate() {
+                    prop_assert_eq!(position, expected(at));
+                }
+            }
+            if let Some(crossed) = positions.crossed(&space, &tile) {
+                for at in 0..tile.len() {
+                    let (outer, line) = (at / crossed.lines, at % crossed.lines);
+                    let position = crossed.start + line as i64 * crossed.stride + outer as i64;
+                    prop_assert_eq!(position, expected(at));
                 }
             }
         }
     }
-
-    /// Calls `f` with the distance from the first position and the positions of every segment.
-    #[inline]
-    fn segments(&self, mut f: impl FnMut(usize, Run)) {
-        let mut position = self.range.start;
-        while position < self.range.end {
-            let run = self.segment(position);
-            f(position - self.range.start, run);
-            position += run.len.max(1);
-        }
-    }
-}
-
-fn signed(v: usize) -> i64 {
-    i64::try_from(v).unwrap_or(i64::MAX)
 }

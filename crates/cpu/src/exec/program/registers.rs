@@ -1,6 +1,8 @@
 //! Gives every value a register, and the same one to values that are not alive together, so that
 //! a tile's registers stay in the nearest cache.
 
+use std::collections::BTreeSet;
+
 use super::step::{Phase, Register, Source, Step, Write};
 
 /// Renames the registers of compiled code, which has one for each value, and returns how many
@@ -94,7 +96,7 @@ fn deaths(uniform: &mut [Step], phases: &mut [Phase], tail: &mut [Write]) -> Vec
     const NEVER: Option<usize> = Some(usize::MAX);
     let mut last: Vec<Option<usize>> = Vec::new();
     // What was defined since the code began or the repeated part was entered.
-    let mut defined: Vec<Register> = Vec::new();
+    let mut defined: BTreeSet<Register> = BTreeSet::new();
     let mut outer: Vec<Register> = Vec::new();
     let (mut inside, mut now) = (false, 0);
     walk(uniform, phases, tail, |event| match event {
@@ -107,10 +109,12 @@ fn deaths(uniform: &mut [Step], phases: &mut [Phase], tail: &mut [Write]) -> Vec
                 }
             }
         }
-        Event::Define(value) => defined.push(*value),
+        Event::Define(value) => {
+            defined.insert(*value);
+        }
         Event::Next => now += 1,
         Event::Begin => {
-            for value in defined.drain(..) {
+            for value in std::mem::take(&mut defined) {
                 *entry(&mut last, value) = NEVER;
             }
         }

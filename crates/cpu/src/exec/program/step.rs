@@ -72,6 +72,12 @@ pub(super) enum Work {
     },
     Unary(Unary, DType, Source),
     Binary(Binary, DType, Source, Source),
+    /// `(a ∘ b) • c` for these two ops, or `c • (a ∘ b)` if flipped.
+    Fused {
+        ops: [Binary; 2],
+        flipped: bool,
+        args: [Source; 3],
+    },
     Select(Source, Source, Source),
     Cast {
         from: DType,
@@ -148,6 +154,7 @@ impl Work {
                 f(a);
                 f(b);
             }
+            Self::Fused { args, .. } => args.iter_mut().for_each(f),
             Self::Index(_)
             | Self::InRange { .. }
             | Self::Random { .. }

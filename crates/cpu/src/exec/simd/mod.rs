@@ -2,12 +2,16 @@
 
 mod cast;
 mod float;
+mod fused;
 mod int;
 mod lane;
 mod random;
+mod reduce;
 
 pub(super) use cast::cast;
+pub(super) use fused::{fused, is_fused};
 pub(super) use random::{Key, random};
+pub(super) use reduce::{Block, beyond, extremes, sums};
 
 use bytemuck::Pod;
 use gradus_graph::DType;
@@ -150,5 +154,63 @@ impl NullaryFnOnce for Blend<'_> {
             }
             (Arg::Splat(a), Arg::Splat(b)) => places.for_each(|(c, o)| *o = pick(*c, a, b)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gradus_graph::philox::Rng;
+
+    use super::*;
+
+    /// Whatever the vectors of the processor, the bits are the same.
+    #[test]
+    fn all_processors_give_the_same_bits() {
+        let mut rng = Rng::new(1, 0);
+        let mut noise = || -> Vec<u32> {
+            (0..1003)
+                .map(|_| (rng.normal() as f32 * 3.0).to_bits())
+                .collect()
+        };
+        let (a, b) = (noise(), noise());
+        let (a, b) = (Arg::Slice(a.as_slice()), Arg::Slice(b.as_slice()));
+        let both = |f: &dyn Fn(Arch, &mut [u32])| {
+            let outs = [Arch::Scalar, Arch::new()].map(|arch| {
+                let mut out = vec![0; 1003];
+                f(arch, &mut out);
+                out
+            });
+            assert!(outs[0] == outs[1] || same_but_nan(&outs));
+        };
+        for op in Unary::ALL {
+            both(&|arch, out| unary(arch, *op, DType::F32, a, out));
+        }
+        for op in Binary::ALL {
+            for dtype in [DType::F32, DType::I32, DType::U32] {
+                both(&|arch, out| binary(arch, *op, dtype, a, b, out));
+            }
+        }
+        let block = |x| Block {
+            x,
+            rows: 17,
+            cols: 59,
+            row_major: true,
+        };
+        let Arg::Slice(x) = a.of::<f32>() else { return };
+        let sums_of = |arch| {
+            let mut sums = vec![0.0; 17];
+            super::sums(arch, block(x), &mut sums);
+            sums
+        };
+        assert_eq!(sums_of(Arch::Scalar), sums_of(Arch::new()));
+    }
+
+    /// Which NaN an operation gives is left to the processor.
+    fn same_but_nan(outs: &[Vec<u32>; 2]) -> bool {
+        let nan = |x: u32| f32::from_bits(x).is_nan();
+        outs[0]
+            .iter()
+            .zip(&outs[1])
+            .all(|(x, y)| x == y || (nan(*x) && nan(*y)))
     }
 }

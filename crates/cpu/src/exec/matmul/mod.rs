@@ -1,21 +1,23 @@
 //! Matrix products with an epilogue.
 
+mod epilogue;
+
 use std::cell::RefCell;
 
-use gradus_graph::ops::Reduction;
 use gradus_graph::plan::{MatMulKernel, Matrix};
-use gradus_graph::{DType, Expr, ExprId, Index, Program, Store};
 
+use self::epilogue::{Destination, row_sum, with_product};
+use super::context::Context;
 use super::gemm::{self, gemm};
-use super::memory::{Home, Memory, Place};
-use super::program::{Compiled, Context};
+use super::memory::{Memory, Place};
+use super::program::Compiled;
 use super::words::Words;
 
 /// Words of a panel: some rows of the product, that stay in the second-level cache until the
 /// epilogue has run over them.
 const PANEL: usize = 1 << 17;
 /// Floating-point operations from which a product may use several threads.
-const THREADS_FROM: usize = 4_000_000;
+const THREADS_FROM: usize = 32_000_000;
 
 thread_local! {
     /// Where panels lie that cannot be made in place.
@@ -34,17 +36,6 @@ pub(super) struct MatMul {
     row_sum: Option<Compiled>,
     /// Rows of a panel.
     panel: usize,
-}
-
-/// Where the product is made: element `(b, m, n)` at `offset + b · batch + m · row + n`.
-#[derive(Clone, Copy, Debug)]
-struct Destination {
-    /// The store of the epilogue that goes there.
-    store: usize,
-    place: Place,
-    offset: usize,
-    batch: usize,
-    row: usize,
 }
 
 impl MatMul {
@@ -190,141 +181,6 @@ impl MatMul {
 }
 
 const MISFIT: &str = "a matrix does not fit its memory";
-
-impl Destination {
-    /// A store that takes the shape of the product and lies in memory that the kernel does not
-    /// read.
-    fn find(kernel: &MatMulKernel, places: &[Place]) -> Option<Self> {
-        let program = &kernel.epilogue;
-        let read = |i: usize| places.get(i).and_then(Place::written);
-        if read(kernel.a.operand).or(read(kernel.b.operand)).is_some() {
-            return None;
-        }
-        let candidates = program.stores.iter().enumerate().filter_map(|(store, s)| {
-            let place = *places.get(s.operand)?;
-            let untouched = program.exprs.iter().all(|expr| match expr {
-                Expr::Load { operand, .. }
-                | Expr::LoadRow { operand, .. }
-                | Expr::Total { operand, .. } => read(*operand) != place.written(),
-                _ => true,
-            });
-            let float = program.dtypes.get(s.value.index()) == Some(&DType::F32);
-            let strides = s.index.strides(3)?;
-            let &[batch, row, col] = strides.as_slice() else {
-                return None;
-            };
-            let unsigned = |v: i64| usize::try_from(v).ok();
-            let found = Self {
-                store,
-                place,
-                offset: unsigned(s.index.offset())?,
-                batch: unsigned(batch)?,
-                row: if kernel.m == 1 {
-                    kernel.n
-                } else {
-                    unsigned(row)?
-                },
-            };
-            let adjacent = (col == 1 || kernel.n == 1) && found.row >= kernel.n;
-            (untouched && float && adjacent).then_some(found)
-        });
-        // Best where nothing is left to do afterwards.
-        let plain = |d: &Self| {
-            program
-                .stores
-                .get(d.store)
-                .is_some_and(|s| is_product(program, s))
-        };
-        candidates.max_by_key(plain)
-    }
-}
-
-fn is_product(program: &Program, store: &Store) -> bool {
-    program.expr(store.value) == Some(&Expr::Accumulator)
-}
-
-/// The epilogue as a program that loads the product, and the places of its operands.
-fn with_product(
-    kernel: &MatMulKernel,
-    places: &[Place],
-    out: Option<&Destination>,
-) -> (Program, Vec<Place>) {
-    let mut program = kernel.epilogue.clone();
-    let mut places = places.to_vec();
-    let made = out.and_then(|out| {
-        program
-            .stores
-            .get(out.store)
-            .cloned()
-            .map(|s| (out.store, s))
-    });
-    let (operand, index) = match &made {
-        Some((_, store)) => (store.operand, store.index.clone()),
-        None => {
-            let len = kernel.batch * kernel.m * kernel.n;
-            places.push(Place {
-                home: Home::Product,
-                start: 0,
-                len,
-            });
-            let axes = [Index::axis(0), Index::axis(1), Index::axis(2)];
-            (
-                places.len() - 1,
-                Index::linear(&axes, &[kernel.batch, kernel.m, kernel.n]),
-            )
-        }
-    };
-    if let Some((i, store)) = made
-        && is_product(&program, &store)
-    {
-        program.stores.remove(i);
-    }
-    for expr in &mut program.exprs {
-        if *expr == Expr::Accumulator {
-            *expr = Expr::Load {
-                operand,
-                index: index.clone(),
-                guard: None,
-            };
-        }
-    }
-    (program, places)
-}
-
-/// `to[m] = Σₖ a[m, k]`
-fn row_sum(kernel: &MatMulKernel, to: usize) -> Program {
-    let Matrix {
-        operand,
-        transposed,
-        offset,
-        row_stride,
-        ..
-    } = kernel.a;
-    let signed = |v: usize| i64::try_from(v).unwrap_or(i64::MAX);
-    let (stored_row, within) = if transposed { (1, 0) } else { (0, 1) };
-    let index = Index::axis(stored_row)
-        .scaled(signed(row_stride))
-        .plus(&Index::axis(within))
-        .shifted(signed(offset));
-    Program {
-        axes: vec![kernel.m, kernel.k],
-        kept: 1,
-        exprs: vec![
-            Expr::Load {
-                operand,
-                index,
-                guard: None,
-            },
-            Expr::Reduce(Reduction::Sum, ExprId(0)),
-        ],
-        dtypes: vec![DType::F32; 2],
-        stores: vec![Store {
-            operand: to,
-            index: Index::axis(0),
-            value: ExprId(1),
-        }],
-    }
-}
 
 /// Checks that a matrix of this size lies inside of its operand.
 fn fits(
