@@ -135,7 +135,11 @@ impl Device {
             #[cfg(feature = "gpu")]
             Kind::Gpu(device) => {
                 let device = device.clone();
-                Ok(Box::new(gradus_tensor::GpuRuntime::new(device, memory)?))
+                #[cfg_attr(not(feature = "progress"), expect(unused_mut, reason = "set below"))]
+                let mut runtime = gradus_tensor::GpuRuntime::new(device, memory)?;
+                #[cfg(feature = "progress")]
+                runtime.set_progress(crate::progress::kernels());
+                Ok(Box::new(runtime))
             }
         }
     }

@@ -73,6 +73,14 @@ pub enum Error {
         /// The names in the data.
         found: Vec<String>,
     },
+    /// A parameter or state that the model does not have, or an array that does not fit it.
+    #[error("`{name}`: {message}")]
+    Parameter {
+        /// The name asked for.
+        name: String,
+        /// What there is, or what was expected and found.
+        message: String,
+    },
     /// Samples of another shape or dtype than the model was compiled for.
     #[error(
         "`{name}`: the model takes samples {expected_dtype} {expected:?}, found {found_dtype} \

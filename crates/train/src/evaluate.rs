@@ -3,7 +3,7 @@
 use gradus_data::Dataset;
 
 use crate::scores::Totals;
-use crate::spec::Purpose;
+use crate::trace::Purpose;
 use crate::{Error, Model, Scores};
 
 impl Model {

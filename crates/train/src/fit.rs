@@ -8,7 +8,7 @@ use gradus_graph::plan::Role;
 use crate::environment;
 use crate::progress::Progress;
 use crate::scores::Totals;
-use crate::spec::Purpose;
+use crate::trace::Purpose;
 use crate::{Epoch, Error, History, Model, Scores};
 
 /// Steps in one submit when nothing but step rows is uploaded.

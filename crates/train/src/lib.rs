@@ -4,6 +4,7 @@
 mod checkpoint;
 mod compile;
 mod device;
+mod digest;
 mod engine;
 mod environment;
 mod error;
@@ -12,18 +13,22 @@ mod fit;
 mod history;
 mod memory;
 mod model;
+mod parameters;
 #[cfg(feature = "plot")]
 mod plot;
 mod predict;
+mod program;
 mod progress;
 mod sample;
 mod scores;
 mod spec;
+mod trace;
 mod verify;
 
-pub use checkpoint::{CheckpointError, Digest};
+pub use checkpoint::CheckpointError;
 pub use compile::{Compile, IntoModel};
 pub use device::Device;
+pub use digest::Digest;
 pub use error::Error;
 pub use fit::Fit;
 pub use history::{Epoch, History};

@@ -5,7 +5,7 @@ use gradus_graph::{Array, DType, Shape};
 
 use crate::Error;
 use crate::engine::Engine;
-use crate::spec::Leaves;
+use crate::trace::Leaves;
 
 /// One tensor that a model keeps between steps.
 #[derive(Clone, Debug)]

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use gradus_data::Batch;
 use gradus_graph::backend::{ModelMemory, StepRow};
 use gradus_graph::philox::{Rng, stream};
-use gradus_graph::plan::{self, Plan, Request, SlabLayout};
-use gradus_graph::{Array, Graph, Shape};
+use gradus_graph::plan::{Plan, SlabLayout};
+use gradus_graph::{Array, Shape};
 
 use crate::engine::{Done, Engine, Handle};
 use crate::memory::{self, Kept};
-use crate::spec::{Leaves, Purpose, Spec};
+use crate::spec::Spec;
+use crate::trace::{Key, Leaves, Lowered, Purpose, lower};
 use crate::{Device, Error, Scores};
 
 /// Reports that are kept for [`Model::wait`].
@@ -40,9 +41,6 @@ pub struct Model {
     reports: VecDeque<Done>,
     last_loss: Option<f64>,
 }
-
-/// A compiled plan of a model: what for, for how many samples, from the resident data set or not.
-type Key = (Purpose, usize, bool);
 
 /// A step under way: wait for it with [`Model::wait`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -233,60 +231,6 @@ impl Model {
         self.programs.insert(key, program);
         Ok(program)
     }
-}
-
-struct Lowered {
-    plan: Arc<Plan>,
-    leaves: Leaves,
-    slabs: SlabLayout,
-    output: Shape,
-}
-
-/// Traces and plans. The first plan of a model, the one for training, decides which parameters
-/// there are and where they lie.
-fn lower(
-    spec: &Spec,
-    device: &Device,
-    known: Option<(&Leaves, &SlabLayout)>,
-    (purpose, samples, resident): Key,
-) -> Result<Lowered, Error> {
-    let target = device.target();
-    let graph = Graph::new();
-    let none = Leaves::default();
-    let traced = spec.trace(&graph, known.map_or(&none, |k| k.0), purpose, samples)?;
-    let (leaves, slabs) = match known {
-        Some((leaves, slabs)) => (leaves.clone(), slabs.clone()),
-        None => {
-            let leaves = Leaves::of(&graph);
-            if leaves.params.is_empty() {
-                return Err(Error::setting("the network has no parameters to train"));
-            }
-            let slabs = SlabLayout::new(&leaves.params, &target)?;
-            (leaves, slabs)
-        }
-    };
-    let training = purpose == Purpose::Train;
-    let mut plan = plan::lower(&Request {
-        name: purpose.name(),
-        graph: &graph,
-        outputs: traced.outputs,
-        readbacks: traced.readbacks,
-        gradients: traced.gradients,
-        optimizer: training.then_some(&*spec.optimizer),
-        clip_norm: spec.clip_norm.filter(|_| training),
-        resident: spec.resident.filter(|_| resident),
-        slabs: slabs.clone(),
-        target: &target,
-    })?;
-    if let Some(sabotage) = spec.sabotage {
-        sabotage(&mut plan);
-    }
-    Ok(Lowered {
-        plan: Arc::new(plan),
-        leaves,
-        slabs,
-        output: traced.prediction,
-    })
 }
 
 impl fmt::Debug for Model {

@@ -3,7 +3,8 @@
 use gradus_data::{Batch, Dataset};
 use gradus_graph::{Array, DType, Data};
 
-use crate::spec::{Field, Purpose};
+use crate::spec::Field;
+use crate::trace::Purpose;
 use crate::{Error, Model};
 
 /// What a model can be asked about: an [`Array`] of samples `[N, …]` or one sample `[…]` for the

@@ -58,6 +58,29 @@ impl Progress {
     }
 }
 
+/// A line that counts the kernels prepared for a GPU, gone when they are.
+#[cfg(all(feature = "progress", feature = "gpu"))]
+pub(crate) fn kernels() -> Box<dyn FnMut(usize, usize) + Send> {
+    use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+    // A bar for each plan, made at its first kernel.
+    let mut current: Option<ProgressBar> = None;
+    Box::new(move |done, all| {
+        let bar = current.get_or_insert_with(|| {
+            let target = ProgressDrawTarget::stderr_with_hz(10);
+            let bar = ProgressBar::with_draw_target(Some(all as u64), target);
+            match ProgressStyle::with_template("preparing kernels {pos}/{len}") {
+                Ok(style) => bar.with_style(style),
+                Err(_) => bar,
+            }
+        });
+        bar.set_position(done as u64);
+        if done >= all {
+            bar.finish_and_clear();
+            current = None;
+        }
+    })
+}
+
 #[cfg(not(feature = "progress"))]
 impl Progress {
     pub(crate) fn new(_: usize, _: usize, _: bool) -> Self {

@@ -1,16 +1,14 @@
-//! What a model is made of, and how it is traced into graphs.
+//! What a model is made of, and what it takes.
 
 use std::sync::Arc;
 
 use gradus_data::{Batch, Dataset};
 use gradus_graph::backend::StepRow;
-use gradus_graph::philox::Rng;
-use gradus_graph::{
-    Array, DType, Graph, Init, Optimizer, ParamInfo, Scope, Shape, StateInfo, Var, grad, step_row,
-};
-use gradus_nn::{Loss, Metric, Network, Vars};
+use gradus_graph::{Array, DType, Graph, Optimizer, Shape, Var, step_row};
+use gradus_nn::{Loss, Metric, Network};
 
 use crate::compile::Sabotage;
+use crate::trace::Purpose;
 use crate::{Error, Scores};
 
 /// Everything that was set at `compile`.
@@ -38,53 +36,6 @@ pub(crate) struct Field {
     pub(crate) name: String,
     pub(crate) dims: Vec<usize>,
     pub(crate) dtype: DType,
-}
-
-/// What a traced graph computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Purpose {
-    /// Loss, metrics, gradients, update.
-    Train,
-    /// Loss and metrics, as in use: no dropout.
-    Evaluate,
-    /// The outputs.
-    Predict,
-    /// Probabilities of classes.
-    Probabilities,
-    /// Classes.
-    Classes,
-}
-
-/// A traced graph's results.
-#[derive(Debug)]
-pub(crate) struct Traced<'g> {
-    pub(crate) outputs: Vec<(String, Var<'g>)>,
-    /// The loss, then the metrics.
-    pub(crate) readbacks: Vec<(String, Var<'g>)>,
-    /// For each parameter of the graph, if training.
-    pub(crate) gradients: Vec<Var<'g>>,
-    /// The shape of the prediction, batch included.
-    pub(crate) prediction: Shape,
-}
-
-/// Parameters and states of the model, in the order in which training first uses them.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Leaves {
-    pub(crate) params: Vec<ParamInfo>,
-    pub(crate) states: Vec<StateInfo>,
-}
-
-impl Purpose {
-    /// The name of such a plan.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Train => "train",
-            Self::Evaluate => "evaluate",
-            Self::Predict => "predict",
-            Self::Probabilities => "predict_proba",
-            Self::Classes => "predict_classes",
-        }
-    }
 }
 
 impl Field {
@@ -121,39 +72,9 @@ impl Field {
         })
     }
 
-    fn declare<'g>(&self, graph: &'g Graph, batch: usize) -> Var<'g> {
+    pub(crate) fn declare<'g>(&self, graph: &'g Graph, batch: usize) -> Var<'g> {
         let dims: Vec<usize> = std::iter::once(batch).chain(self.dims.clone()).collect();
         graph.input(&self.name, dims, self.dtype)
-    }
-}
-
-impl Leaves {
-    pub(crate) fn of(graph: &Graph) -> Self {
-        Self {
-            params: graph.params(),
-            states: graph.states(),
-        }
-    }
-
-    /// Declares all leaves in a new graph, so that they have the same numbers in every graph of
-    /// a model, whatever part of it the graph uses.
-    fn declare(&self, graph: &Graph) {
-        for param in &self.params {
-            again(graph, param);
-        }
-        for state in &self.states {
-            graph.state(&state.name, state.meta.shape, state.meta.dtype, state.init);
-        }
-    }
-}
-
-/// The initializer of a parameter that exists already.
-#[derive(Debug)]
-struct Known(Arc<dyn Init>);
-
-impl Init for Known {
-    fn sample(&self, shape: &Shape, rng: &mut Rng) -> Vec<f32> {
-        self.0.sample(shape, rng)
     }
 }
 
@@ -244,67 +165,6 @@ impl Spec {
         self.inputs.iter().chain(target)
     }
 
-    /// Traces the network into `graph`.
-    pub(crate) fn trace<'g>(
-        &self,
-        graph: &'g Graph,
-        leaves: &Leaves,
-        purpose: Purpose,
-        batch: usize,
-    ) -> Result<Traced<'g>, Error> {
-        leaves.declare(graph);
-        let scope = Scope::root(graph, purpose == Purpose::Train);
-        let inputs = self.inputs.iter().fold(Vars::new(), |vars, field| {
-            vars.with(&field.name, field.declare(graph, batch))
-        });
-        let outputs = self.network.outputs(&scope, &inputs);
-        let prediction = outputs
-            .first()
-            .unwrap_or_else(|| graph.fail("network", "expected an output, found none".to_owned()));
-        let named = |name: &str, var: Option<Var<'g>>, what| match var {
-            Some(var) => Ok(vec![(name.to_owned(), var)]),
-            None => Err(self.no_classes(what)),
-        };
-        let mut traced = Traced {
-            outputs: Vec::new(),
-            readbacks: Vec::new(),
-            gradients: Vec::new(),
-            prediction: Shape::SCALAR,
-        };
-        match purpose {
-            Purpose::Predict => {
-                traced.outputs = outputs.iter().map(|(n, v)| (n.to_owned(), v)).collect();
-            }
-            Purpose::Probabilities => {
-                let found = self.loss.probabilities(prediction);
-                traced.outputs = named("probabilities", found, "probabilities")?;
-            }
-            Purpose::Classes => {
-                let found = self.loss.classes(prediction);
-                traced.outputs = named("classes", found, "classes")?;
-            }
-            Purpose::Train | Purpose::Evaluate => {
-                let target = self.target.declare(graph, batch);
-                let loss = self.loss.forward(&scope, prediction, target);
-                traced.readbacks.push(("loss".to_owned(), loss));
-                for metric in &self.metrics {
-                    let value = metric.forward(&scope, &*self.loss, prediction, target);
-                    traced.readbacks.push((metric.name().to_owned(), value));
-                }
-                if purpose == Purpose::Train {
-                    traced.gradients = gradients(graph, loss);
-                }
-            }
-        }
-        graph.check()?;
-        if purpose != Purpose::Train {
-            self.check_leaves(graph, leaves)?;
-        }
-        self.check_classes(self.classes, prediction.shape())?;
-        traced.prediction = prediction.shape();
-        Ok(traced)
-    }
-
     /// Labels must be classes of the output.
     pub(crate) fn check_classes(&self, classes: Option<usize>, output: Shape) -> Result<(), Error> {
         match (classes, self.loss.label_bound(&output)) {
@@ -316,36 +176,4 @@ impl Spec {
             _ => Ok(()),
         }
     }
-
-    /// A graph made for use must not have parameters or states that training does not know:
-    /// they would have no place in memory.
-    fn check_leaves(&self, graph: &Graph, leaves: &Leaves) -> Result<(), Error> {
-        let (params, states) = (graph.params(), graph.states());
-        let extra = params.get(leaves.params.len()).map(|p| &p.name);
-        let extra = extra.or_else(|| states.get(leaves.states.len()).map(|s| &s.name));
-        match extra {
-            Some(name) => Err(Error::setting(format!(
-                "`{name}` is used outside of training only; ask for it while training too"
-            ))),
-            None => Ok(()),
-        }
-    }
-
-    fn no_classes(&self, what: &'static str) -> Error {
-        Error::NotClasses {
-            loss: format!("{:?}", self.loss),
-            what,
-        }
-    }
-}
-
-/// The gradient of every parameter of the graph, in order.
-fn gradients<'g>(graph: &'g Graph, loss: Var<'g>) -> Vec<Var<'g>> {
-    let params: Vec<Var<'g>> = graph.params().iter().map(|p| again(graph, p)).collect();
-    grad(loss, &params)
-}
-
-/// The node of a parameter: a graph makes one however often it is asked.
-fn again<'g>(graph: &'g Graph, param: &ParamInfo) -> Var<'g> {
-    graph.param(&param.name, param.shape, Known(Arc::clone(&param.init)))
 }

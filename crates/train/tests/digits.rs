@@ -1,4 +1,9 @@
 //! The first program, for several seeds.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test stops at what it did not expect, and says what it saw"
+)]
 
 use gradus_data::datasets;
 use gradus_nn::{Accuracy, Adam, CrossEntropy, Sequential};

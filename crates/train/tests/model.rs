@@ -1,4 +1,9 @@
 //! Models on the CPU: training, scores, predictions, files.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test stops at what it did not expect, and says what it saw"
+)]
 
 use gradus_data::{Batch, Dataset, datasets};
 use gradus_graph::Array;

@@ -7,7 +7,8 @@ use gradus_graph::{Array, step_row};
 use super::bound::{Check, Reference, numbers};
 use super::case::Case;
 use crate::Error;
-use crate::engine::{Parts, check_indices};
+use crate::engine::Parts;
+use crate::program::check_indices;
 
 /// Runs one step kernel by kernel. Gives what was found about each kernel, and what the step
 /// reported.

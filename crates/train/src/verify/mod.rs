@@ -18,9 +18,10 @@ use gradus_graph::backend::StepRow;
 use gradus_graph::plan::{Plan, Role};
 use gradus_graph::{Array, Graph, NodeId, Var};
 
-use crate::engine::{Handle, readbacks};
+use crate::engine::Handle;
 use crate::memory;
-use crate::spec::Purpose;
+use crate::program::readbacks;
+use crate::trace::Purpose;
 use crate::{Error, Model};
 use case::Case;
 use whole::{Outcome, Step};

@@ -54,11 +54,11 @@ pub(super) fn check(
     let forward = Forward::new(case, loss)?;
     let gradients = case.eval::<f64>(gradients)?;
     // One parameter at a time, so that a large gradient hides no small one.
-    let groups: Vec<Range<usize>> = if case.params.len() <= ALONE {
-        (0..case.params.len()).map(|i| i..i + 1).collect()
-    } else {
-        vec![0..case.params.len()]
-    };
+    let params = case.params.len();
+    let together = if params <= ALONE { 1 } else { params };
+    let groups = (0..params)
+        .step_by(together)
+        .map(|first| first..first + together);
     let mut difference = 0.0f64;
     for group in groups {
         difference = difference.max(forward.along_params(&group, &gradients, loss)?);

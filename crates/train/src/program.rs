@@ -1,0 +1,92 @@
+//! A compiled plan: what it takes, and what its reports mean.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use gradus_graph::backend::{ProgramId, Report};
+use gradus_graph::plan::{Plan, Role, ValueId};
+
+use crate::Error;
+
+/// A compiled plan.
+pub(crate) struct Program {
+    pub(crate) id: ProgramId,
+    pub(crate) plan: Arc<Plan>,
+    /// The content of the next upload, reused.
+    pub(crate) upload: Vec<u32>,
+    /// Where each input lies in it.
+    pub(crate) inputs: Vec<(String, Range<usize>)>,
+}
+
+impl Program {
+    pub(crate) fn new(id: ProgramId, plan: Arc<Plan>) -> Self {
+        let upload = plan.buffers.iter().find(|b| b.role == Role::Upload);
+        let words = upload.map_or(0, |b| usize::try_from(b.bytes / 4).unwrap_or(0));
+        let uploaded = plan.inputs.iter().filter(|i| i.resident.is_none());
+        let inputs = uploaded.map(|i| (i.info.name.clone(), words_of(&plan, i.value)));
+        Self {
+            id,
+            upload: vec![0; words],
+            inputs: inputs.collect(),
+            plan,
+        }
+    }
+}
+
+/// The words of a value in its buffer, or in a ring row.
+fn words_of(plan: &Plan, value: ValueId) -> Range<usize> {
+    plan.values.get(value.index()).map_or(0..0, |value| {
+        let first = usize::try_from(value.offset / 4).unwrap_or(usize::MAX);
+        first..first.saturating_add(value.meta.shape.numel())
+    })
+}
+
+/// The numbers that a step reported in its ring row.
+pub(crate) fn readbacks(plan: &Plan, row: &[f32]) -> Vec<f64> {
+    let sum = |value: ValueId| -> f64 {
+        let elements = row.get(words_of(plan, value)).unwrap_or_default();
+        elements.iter().map(|&x| f64::from(x)).sum()
+    };
+    let readbacks = plan.readbacks.iter();
+    readbacks.map(|r| sum(r.value) * r.scale).collect()
+}
+
+/// An index that a kernel refused is an error of the step.
+pub(crate) fn check_indices(plan: &Plan, report: &Report, first_step: u64) -> Result<(), Error> {
+    let mut bad = plan
+        .sites
+        .iter()
+        .zip(&report.errors)
+        .filter(|(_, bits)| **bits != 0);
+    let Some((site, &bits)) = bad.next() else {
+        return Ok(());
+    };
+    let last = first_step + (report.rows.len() as u64).saturating_sub(1);
+    let steps = if last == first_step {
+        format!("step {first_step}")
+    } else {
+        format!("steps {first_step} to {last}")
+    };
+    Err(Error::Index {
+        layer: site.layer.clone(),
+        steps,
+        // A negative index has its highest bit set; no index is as large as 2³¹.
+        value: i64::from(bits.cast_signed()),
+        bound: site.bound,
+    })
+}
+
+/// Copies the words, and repeats their last sample until `words` is full.
+pub(crate) fn fill(words: &mut [u32], source: &[u32], samples: usize) {
+    let width = source.len() / samples.max(1);
+    let (Some(last), Some((head, rest))) = (
+        source.get(source.len().saturating_sub(width)..),
+        words.split_at_mut_checked(source.len()),
+    ) else {
+        return;
+    };
+    head.copy_from_slice(source);
+    for (word, repeated) in rest.iter_mut().zip(last.iter().cycle()) {
+        *word = *repeated;
+    }
+}
