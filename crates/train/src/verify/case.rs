@@ -76,7 +76,7 @@ impl Case {
     /// Evaluations with the arguments of every discontinuous function moved by about as much as
     /// rounding may move them, up or down at random: an element that jumps lies within its bound
     /// of a discontinuity.
-    pub(super) fn nudged(&self, wanted: &[NodeId]) -> Result<Vec<Vec<Vec<f64>>>, Error> {
+    fn nudged(&self, wanted: &[NodeId]) -> Result<Vec<Vec<Vec<f64>>>, Error> {
         let exact = self.exact();
         let mut moved: Vec<NodeId> = Vec::new();
         for node in self.nodes.iter().filter(|n| is_discontinuous(n)) {
@@ -102,6 +102,12 @@ impl Case {
         let mut rng = Rng::new(0, stream("verify.nudge", 0));
         let trials = (0..TRIALS).map(|_| self.nudge_once(&moved, &steps, &mut rng, wanted));
         trials.collect()
+    }
+
+    /// [`Case::nudged`] for one node.
+    pub(super) fn nudged_one(&self, node: NodeId) -> Result<Vec<Vec<f64>>, Error> {
+        let trials = self.nudged(&[node])?;
+        Ok(trials.into_iter().filter_map(|mut t| t.pop()).collect())
     }
 
     fn nudge_once(

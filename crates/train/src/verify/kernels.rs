@@ -92,8 +92,7 @@ impl Run<'_> {
                 terms,
             };
             checks.push(reference.judge(self.name(value), &found, self.strict, || {
-                let trials = case.nudged(&[node])?;
-                Ok(trials.into_iter().filter_map(|mut t| t.pop()).collect())
+                case.nudged_one(node)
             })?);
         }
         Ok(checks)
@@ -174,7 +173,12 @@ impl Run<'_> {
 
     fn name(&self, value: ValueId) -> String {
         let name = self.plan.values.get(value.index()).map_or("", |v| &v.name);
-        format!("kernel {} `{}` → {name}", self.line, self.kernel.label)
+        let plan = match self.plan.name.as_str() {
+            "train" => String::new(),
+            other => format!("{other} "),
+        };
+        let (line, label) = (self.line, &self.kernel.label);
+        format!("{plan}kernel {line} `{label}` → {name}")
     }
 
     /// A plan whose kernels do not say what they read or write is a mistake of the planner.

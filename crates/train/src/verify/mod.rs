@@ -5,6 +5,7 @@ mod case;
 mod kernels;
 mod report;
 mod rules;
+mod usage;
 mod whole;
 
 pub use bound::{Check, Failure};
@@ -33,7 +34,8 @@ impl Model {
     /// - loss, metrics, gradients, updated parameters and optimizer states with the original
     ///   graph, before any optimization;
     /// - the gradient rules with central differences of the loss in f64;
-    /// - the step in one submit with the step kernel by kernel, bit by bit.
+    /// - the plans for evaluation and prediction, likewise;
+    /// - every plan in one submit with the same plan kernel by kernel, bit by bit.
     ///
     /// The reference is plain code that shares nothing with the executors. The batch is taken
     /// from the data that the model was compiled for. The model stays as it is. The reference is
@@ -56,10 +58,10 @@ impl Model {
         let batch = self.spec.sample.clone();
         let resident = self.spec.resident.is_some();
         let program = self.program((Purpose::Train, self.spec.batch, resident))?;
-        self.feed_sample(program, &batch, resident)?;
+        self.feed_sample(program, &batch, Purpose::Train, resident)?;
         let row = self.spec.row(self.step, 0);
         let (step, strict) = (self.steps(), self.device.is_cpu());
-        let (kernels, ring) = kernels::check(self.engine.parts(program)?, &row, step, strict)?;
+        let (mut kernels, ring) = kernels::check(self.engine.parts(program)?, &row, step, strict)?;
         let after = self.read_kept()?;
         let plan = self.engine.plan(program)?;
         let outcome = self.outcome(&plan, &ring, &after)?;
@@ -71,7 +73,7 @@ impl Model {
         let ids = |vars: &[Var<'_>]| vars.iter().map(Var::id).collect::<Vec<NodeId>>();
         let gradients = ids(&traced.gradients);
         let scores: Vec<NodeId> = traced.readbacks.iter().map(|(_, var)| var.id()).collect();
-        let case = self.case(&graph, &batch, before, row);
+        let case = self.case(&graph, &batch, before, row, Purpose::Train);
         let optimizer = Arc::clone(&self.spec.optimizer);
         let names: Vec<String> = self.leaves.params.iter().map(|p| p.name.clone()).collect();
         let states = self.by_param(before);
@@ -87,16 +89,24 @@ impl Model {
             row: &row,
             strict,
         };
-        let [of_scores, of_gradients, of_updates] = check.check(&outcome)?;
+        let [mut of_scores, of_gradients, of_updates] = check.check(&outcome)?;
         let loss = scores.first().copied().unwrap_or(NodeId(0));
         let rules = rules::check(&graph, &case, loss, &gradients)?;
 
         self.restore(before)?;
-        self.feed_sample(program, &batch, resident)?;
+        self.feed_sample(program, &batch, Purpose::Train, resident)?;
         self.engine.submit(program, &[row], step, self.spec.batch)?;
         self.engine.drain()?;
-        self.engine.take_done().for_each(drop);
-        let one_submit = same_bits(&self.read_kept()?, &after);
+        let reported = self.engine.take_done().last().map(|done| done.values);
+        let mut one_submit = same_bits(&self.read_kept()?, &after)
+            && reported.is_some_and(|values| values == readbacks(&plan, &ring));
+        self.restore(before)?;
+        for purpose in [Purpose::Evaluate, Purpose::Predict] {
+            let usage = self.verify_usage(purpose, before)?;
+            kernels.extend(usage.kernels);
+            of_scores.extend(usage.results);
+            one_submit &= usage.one_submit;
+        }
         Ok(Verification {
             device: self.engine.describe(),
             kernels,
@@ -109,8 +119,14 @@ impl Model {
     }
 
     /// Puts the sample where the plan takes its batch from.
-    fn feed_sample(&mut self, program: Handle, batch: &Batch, resident: bool) -> Result<(), Error> {
-        let words = self.spec.words(batch, Purpose::Train);
+    fn feed_sample(
+        &mut self,
+        program: Handle,
+        batch: &Batch,
+        purpose: Purpose,
+        resident: bool,
+    ) -> Result<(), Error> {
+        let words = self.spec.words(batch, purpose);
         if !resident {
             let words = words
                 .iter()
@@ -164,12 +180,20 @@ impl Model {
         (0..params).map(|i| one(i).collect()).collect()
     }
 
-    fn case(&self, graph: &Graph, batch: &Batch, before: &[Array], row: StepRow) -> Case {
+    /// The nodes of a graph traced for `purpose`, with the batch and what is kept.
+    fn case(
+        &self,
+        graph: &Graph,
+        batch: &Batch,
+        before: &[Array],
+        row: StepRow,
+        purpose: Purpose,
+    ) -> Case {
         let params = self.leaves.params.len();
         let states = before.len() - self.leaves.states.len();
-        let fields = self.spec.fields(Purpose::Train);
+        let fields = self.spec.fields(purpose);
         Case {
-            what: "the graph of a training step".to_owned(),
+            what: format!("the graph of `{}`", purpose.name()),
             nodes: graph.nodes(),
             inputs: fields.filter_map(|f| batch.get(&f.name).cloned()).collect(),
             params: before.iter().take(params).cloned().collect(),

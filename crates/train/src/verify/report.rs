@@ -16,7 +16,8 @@ pub struct Verification {
     pub device: String,
     /// Each result of each kernel against what the kernel means, on the inputs it really had.
     pub kernels: Vec<Check>,
-    /// Loss and metrics against the reference on the original graph.
+    /// Loss and metrics in training and evaluation, and predictions, against the reference on the
+    /// original graph.
     pub scores: Vec<Check>,
     /// The gradient of each parameter.
     pub gradients: Vec<Check>,
@@ -24,7 +25,7 @@ pub struct Verification {
     pub updates: Vec<Check>,
     /// Gradient rules against central differences.
     pub rules: Rules,
-    /// True if the step in one submit left the same bits as kernel by kernel.
+    /// True if every plan in one submit left the same bits as kernel by kernel.
     pub one_submit: bool,
 }
 
@@ -45,7 +46,7 @@ impl Verification {
             ));
         }
         if !self.one_submit {
-            lines.push("the step in one submit left other bits than kernel by kernel".to_owned());
+            lines.push("a plan in one submit left other bits than kernel by kernel".to_owned());
         }
         lines
     }
@@ -76,7 +77,7 @@ impl fmt::Display for Verification {
         writeln!(f, "verification {verdict} on {}", self.device)?;
         let groups = [
             ("kernels", &self.kernels),
-            ("scores", &self.scores),
+            ("results", &self.scores),
             ("gradients", &self.gradients),
             ("updates", &self.updates),
         ];

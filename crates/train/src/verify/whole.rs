@@ -51,10 +51,7 @@ impl Step<'_> {
             });
         let references: Vec<Reference> = references.collect();
         let judge = |name: String, reference: &Reference, found: &[f64], node: NodeId| {
-            reference.judge(name, found, self.strict, || {
-                let trials = self.case.nudged(&[node])?;
-                Ok(trials.into_iter().filter_map(|mut t| t.pop()).collect())
-            })
+            reference.judge(name, found, self.strict, || self.case.nudged_one(node))
         };
         let (of_scores, of_gradients) = references.split_at(self.scores.len());
         let mut scores = Vec::new();
