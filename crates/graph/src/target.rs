@@ -33,6 +33,9 @@ pub struct Target {
     pub max_invocations: u32,
     /// Loop iterations after which an invocation may be stopped, if any.
     pub max_loop_trips: Option<usize>,
+    /// Invocations in every subgroup, if kernels may use subgroup operations and the device has
+    /// subgroups of one size only.
+    pub subgroup: Option<u32>,
 }
 
 impl Target {
@@ -48,6 +51,7 @@ impl Target {
             workgroup_memory: 16 << 10,
             max_invocations: 256,
             max_loop_trips: None,
+            subgroup: None,
         }
     }
 
@@ -73,6 +77,7 @@ impl Target {
             max_invocations: 1024,
             // Mesa 22 stops loops silently after 65,535 iterations of an invocation.
             max_loop_trips: Some(60_000),
+            subgroup: Some(8),
             ..Self::webgpu()
         }
     }
@@ -89,6 +94,7 @@ impl Target {
             workgroup_memory: 0,
             max_invocations: 1,
             max_loop_trips: None,
+            subgroup: None,
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! Figures are GFLOP per second of process CPU time and of wall time. On lavapipe set
 //! `LP_NUM_THREADS=0`, so that the CPU time is that of the kernel alone. With a directory the
-//! shaders are only written there. `ROW_SUM=1` sums A as well; `TILES=16x8x8x1,…` times register
-//! tiles of these rows, columns, invocations across and down, and nothing else.
+//! shaders are only written there. `ROW_SUM=1` sums A as well; `TILES=16x8x8x1x1,…` times register
+//! tiles of these rows, columns, invocations across and down (and 1 for sharing), nothing else; `CHOSEN=1` the chosen variant alone.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measuring tool")]
 
 #[path = "../tests/support/clock.rs"]
@@ -59,10 +59,10 @@ fn main() -> anyhow::Result<()> {
         Memory::output(DType::F32, m),
     ];
     let target = Target::lavapipe();
-    let chosen = Variant::Matmul(matmul::choose(&kernel, target.class));
+    let chosen = Variant::Matmul(matmul::choose(&kernel, &target));
     let (plan, kernel) = kernels::plan(target, KernelKind::MatMul(kernel), &memory);
     if let Some(directory) = args.get(4) {
-        for (i, variant) in variants(&kernel).into_iter().enumerate() {
+        for (i, variant) in variants(&plan, &kernel).into_iter().enumerate() {
             let path = format!("{directory}/{}-{m}-{n}-{k}-{i}.wgsl", args[0]);
             std::fs::write(&path, shader_as(&plan, &kernel, variant)?.wgsl)?;
             println!("{path} {variant:?}");
@@ -80,11 +80,21 @@ fn main() -> anyhow::Result<()> {
             cols: numbers[1],
             across: numbers[2],
             down: numbers[3],
+            shared: numbers.get(4) == Some(&1),
         }))
     });
     let mut all: Vec<_> = tiles.collect();
+    let only_chosen = std::env::var_os("CHOSEN").is_some();
     if all.is_empty() {
-        all = variants(&kernel);
+        all.push(chosen);
+        all.extend(
+            variants(&plan, &kernel)
+                .into_iter()
+                .filter(|v| *v != chosen),
+        );
+    }
+    if only_chosen {
+        all.truncate(1);
     }
     for variant in all {
         let shader = shader_as(&plan, &kernel, variant)?;

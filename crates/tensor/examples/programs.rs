@@ -52,7 +52,7 @@ fn main() -> anyhow::Result<()> {
         let chosen = program::choose(&program::simplified(&sample.program), target.class);
         let (plan, kernel) = kernels::plan(target, kind, &sample.memory);
         let mut all = vec![Variant::Program(chosen)];
-        all.extend(variants(&kernel));
+        all.extend(variants(&plan, &kernel));
         for (i, variant) in all.into_iter().enumerate() {
             let shader = shader_as(&plan, &kernel, variant)?;
             let ready = Ready::new(&device, &shader, &sample.memory, &sample.step_row, true)?;

@@ -164,6 +164,9 @@ impl Device {
         // Mesa's lavapipe stops loops silently after 65,535 iterations of an invocation (seen in
         // 22.3, gone in 25.0).
         let counts_loops = info.name.contains("llvmpipe");
+        let adapter = self.inner.wgpu.adapter_info();
+        let (least, most) = (adapter.subgroup_min_size, adapter.subgroup_max_size);
+        let subgroups = self.inner.features.contains(wgpu::Features::SUBGROUP);
         Target {
             name: info.name.clone(),
             class: match info.kind {
@@ -177,6 +180,7 @@ impl Device {
             workgroup_memory: limits.max_compute_workgroup_storage_size,
             max_invocations: limits.max_compute_invocations_per_workgroup,
             max_loop_trips: counts_loops.then_some(60_000),
+            subgroup: (subgroups && least == most).then_some(least),
         }
     }
 

@@ -10,10 +10,10 @@ mod products;
 mod support;
 
 use anyhow::{Context, ensure};
-use gradus_graph::Target;
 use gradus_graph::plan::KernelKind;
+use gradus_graph::{DeviceClass, Target};
 use gradus_tensor::Device;
-use gradus_tensor::kernels::{shader_as, variants};
+use gradus_tensor::kernels::{Variant, matmul, shader_as};
 use interpret::{Interpreter, float};
 use kernels::Ready;
 use products::{Case, floats, reference};
@@ -64,14 +64,29 @@ fn expected(
     want
 }
 
-fn check(device: &Device, case: &Case) -> anyhow::Result<()> {
+/// Checks a case in the variants chosen for each class of device and in every third of all, so that
+/// neighbouring cases, which differ in alignment or layout, between them run every one.
+fn check(device: &Device, case: &Case, number: usize) -> anyhow::Result<()> {
     let (mut kernel, memory) = products::kernel(case);
     let mut step_row = [0; 64];
     step_row[..3].copy_from_slice(&[3, 1, 4]);
     let want = expected(case, &kernel, &memory, &step_row);
-    let kind = KernelKind::MatMul(kernel.clone());
-    let (_, all) = kernels::plan(Target::lavapipe(), kind, &memory);
-    for (i, variant) in variants(&all).into_iter().enumerate() {
+    let target = device.target();
+    let gpu = DeviceClass::Gpu;
+    let mut all = vec![
+        matmul::choose(&kernel, &target),
+        matmul::choose(
+            &kernel,
+            &Target {
+                class: gpu,
+                ..target.clone()
+            },
+        ),
+    ];
+    let others = matmul::variants(&kernel, &target).into_iter().enumerate();
+    let others = others.filter(|(i, _)| (i + number).is_multiple_of(3));
+    all.extend(others.map(|(_, v)| v));
+    for (i, variant) in all.into_iter().enumerate() {
         // Every other variant without the row sum, and without the checks that might hide an
         // index out of bounds.
         let odd = i % 2 == 1;
@@ -79,8 +94,8 @@ fn check(device: &Device, case: &Case) -> anyhow::Result<()> {
             kernel.row_sum = None;
         }
         let kind = KernelKind::MatMul(kernel.clone());
-        let (plan, one) = kernels::plan(Target::lavapipe(), kind, &memory);
-        let shader = shader_as(&plan, &one, variant)?;
+        let (plan, one) = kernels::plan(target.clone(), kind, &memory);
+        let shader = shader_as(&plan, &one, Variant::Matmul(variant))?;
         let ready = Ready::new(device, &shader, &memory, &step_row, odd)?;
         let mut before = None;
         for _ in 0..2 {
@@ -112,7 +127,8 @@ fn check(device: &Device, case: &Case) -> anyhow::Result<()> {
 fn main() {
     let arguments = libtest_mimic::Arguments::from_args();
     let gpu = support::Gpu::from_env();
-    let trials = products::cases().into_iter().map(|case| {
+    let cases = products::cases().into_iter().enumerate();
+    let trials = cases.map(|(number, case)| {
         let [m, n, k] = case.size;
         let name = format!(
             "{} batch {} {:?} {m}x{n}x{k} slack {}{}",
@@ -122,7 +138,7 @@ fn main() {
             case.slack,
             if case.epilogue { " with epilogue" } else { "" }
         );
-        gpu.trial(&name, move |device| check(&device, &case))
+        gpu.trial(&name, move |device| check(&device, &case, number))
     });
     libtest_mimic::run(&arguments, trials.collect()).exit();
 }

@@ -10,8 +10,8 @@ mod samples;
 mod support;
 
 use anyhow::{Context, ensure};
+use gradus_graph::Scalar;
 use gradus_graph::plan::{KernelKind, Role};
-use gradus_graph::{Scalar, Target};
 use gradus_tensor::Device;
 use gradus_tensor::kernels::{shader_as, variants};
 use interpret::{Interpreter, float};
@@ -33,8 +33,8 @@ fn check(device: &Device, sample: &Sample) -> anyhow::Result<()> {
     let want = interpreter.run();
     let errors = interpreter.errors;
     let kind = KernelKind::Program(program.clone());
-    let (plan, kernel) = kernels::plan(Target::lavapipe(), kind, memory);
-    for (number, variant) in variants(&kernel).into_iter().enumerate() {
+    let (plan, kernel) = kernels::plan(device.target(), kind, memory);
+    for (number, variant) in variants(&plan, &kernel).into_iter().enumerate() {
         let shader = shader_as(&plan, &kernel, variant)?;
         let failed = || format!("{variant:?}\n{}", shader.wgsl);
         let trusted = number % 2 == 1;

@@ -12,21 +12,26 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use gradus_graph::Target;
-use gradus_graph::plan::{KernelKind, ScatterKernel, TakeKernel};
+use gradus_graph::plan::{KernelKind, Plan, ScatterKernel, TakeKernel};
 use gradus_graph::{DType, DeviceClass};
 use gradus_tensor::kernels::{Shader, shader, shader_as, variants};
 use kernels::Memory;
 use naga::back::{hlsl, msl, spv};
-use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 
 /// All shaders of all samples, without repeats.
 fn shaders() -> Vec<Shader> {
     let mut seen = BTreeSet::new();
     let mut all = Vec::new();
     let mut add = |kind: KernelKind, memory: &[Memory]| {
-        let (plan, kernel) = kernels::plan(Target::webgpu(), kind, memory);
+        let (plan, kernel) = kernels::plan(Target::lavapipe(), kind, memory);
         let mut shaders = vec![shader(&plan, &kernel).unwrap()];
-        let forced = variants(&kernel);
+        let gpu = Plan {
+            target: Target::webgpu(),
+            ..plan.clone()
+        };
+        shaders.push(shader(&gpu, &kernel).unwrap());
+        let forced = variants(&plan, &kernel);
         shaders.extend(
             forced
                 .iter()
@@ -93,7 +98,14 @@ fn translate(shader: &Shader) -> Result<(), String> {
     let failed = |what: &str, error: String| format!("{what}: {error}\n{}", shader.wgsl);
     let module = naga::front::wgsl::parse_str(&shader.wgsl)
         .map_err(|e| failed("naga", e.emit_to_string(&shader.wgsl)))?;
-    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+    let capabilities = if shader.subgroups {
+        Capabilities::SUBGROUP
+    } else {
+        Capabilities::empty()
+    };
+    let info = Validator::new(ValidationFlags::all(), capabilities)
+        .subgroup_stages(ShaderStages::COMPUTE)
+        .subgroup_operations(SubgroupOperationSet::all())
         .validate(&module)
         .map_err(|e| failed("naga", format!("{e:?}")))?;
     spv::write_vec(&module, &info, &spv::Options::default(), None)
@@ -146,7 +158,12 @@ fn tint_accepts_all() {
     let directory = tempfile::tempdir().unwrap();
     for (i, shader) in shaders().iter().enumerate() {
         let path = directory.path().join(format!("{i}.wgsl"));
-        std::fs::write(&path, &shader.wgsl).unwrap();
+        let enable = if shader.subgroups {
+            "enable subgroups;\n"
+        } else {
+            ""
+        };
+        std::fs::write(&path, format!("{enable}{}", shader.wgsl)).unwrap();
         let mut tint = Command::new("tint");
         let output = tint.args(["--format", "wgsl"]).arg(&path).output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);

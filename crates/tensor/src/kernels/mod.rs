@@ -45,6 +45,9 @@ pub struct Shader {
     pub bindings: Vec<Binding>,
     /// Whether the shader reads the step row, `@group(1) @binding(0)`.
     pub step_row: bool,
+    /// Whether the shader uses subgroup operations. Browsers want `enable subgroups;` in front of
+    /// such a module, which naga refuses.
+    pub subgroups: bool,
 }
 
 /// One storage buffer of a shader.
@@ -85,14 +88,14 @@ pub fn shader_as(plan: &Plan, kernel: &Kernel, variant: Variant) -> Result<Shade
 }
 
 /// Every way to compute a kernel, if there are several: all give the same values up to rounding.
-pub fn variants(kernel: &Kernel) -> Vec<Variant> {
+pub fn variants(plan: &Plan, kernel: &Kernel) -> Vec<Variant> {
     match &kernel.kind {
         KernelKind::Program(p) => program::variants(&program::simplified(p))
             .into_iter()
             .map(Variant::Program)
             .collect(),
         KernelKind::MatMul(m) => {
-            let all = matmul::variants(m).into_iter();
+            let all = matmul::variants(m, &plan.target).into_iter();
             all.map(Variant::Matmul).collect()
         }
         KernelKind::ScatterAdd(_) | KernelKind::Take(_) => Vec::new(),
@@ -113,7 +116,7 @@ fn generate(plan: &Plan, kernel: &Kernel, variant: Option<Variant>) -> Result<Sh
         KernelKind::MatMul(m) => {
             let variant = match variant {
                 Some(Variant::Matmul(v)) => v,
-                _ => matmul::choose(m, plan.target.class),
+                _ => matmul::choose(m, &plan.target),
             };
             matmul::shader(m, memory, variant)
         }

@@ -47,9 +47,15 @@ impl Entry {
                 ", @builtin(local_invocation_id) local: vec3<u32>",
             ),
         };
+        let subgroups = self.body.contains("subgroupBroadcast(");
+        let sub = if subgroups {
+            ", @builtin(subgroup_invocation_id) sub: u32"
+        } else {
+            ""
+        };
         let head = format!(
             "@compute @workgroup_size({size})\nfn {}(@builtin(workgroup_id) group: vec3<u32>, \
-             @builtin(local_invocation_index) lane: u32{local})",
+             @builtin(local_invocation_index) lane: u32{local}{sub})",
             self.name
         );
         main.block(head, |out| {
@@ -94,6 +100,7 @@ impl Entry {
             workgroup_memory: self.workgroup_memory,
             bindings: memory.bindings(),
             step_row,
+            subgroups,
         })
     }
 }

@@ -1,20 +1,10 @@
 //! Which variant for which shape.
 
-use gradus_graph::DeviceClass;
 use gradus_graph::plan::MatMulKernel;
+use gradus_graph::{DeviceClass, Target};
 
+use super::software;
 use super::{Register, Sliced, Tiled, Variant};
-
-/// Register tiles, rows × columns, with how many invocations stand side by side. GFLOP/s of one
-/// core at 512³ in layout NN, lavapipe 22.3.
-const REGISTER: [Register; 6] = [
-    register(16, 8, 8, 1), // 13.4
-    register(8, 8, 32, 1), // 13.0
-    register(8, 4, 32, 1), // 10.3
-    register(4, 4, 32, 1), // 7.7
-    register(1, 8, 8, 1),  // 3.8
-    register(8, 1, 1, 8),  // 3.8
-];
 
 /// Blocks in workgroup memory. Not measured on a GPU.
 const TILED: [Tiled; 3] = [tiled(128, 8, 8), tiled(64, 16, 8), tiled(32, 16, 4)];
@@ -28,14 +18,15 @@ const SLICED: [Sliced; 5] = [
     sliced(4, 1, 1, 4, 32),
 ];
 
-const fn register(rows: u32, cols: u32, across: u32, down: u32) -> Register {
-    Register {
-        rows,
-        cols,
-        across,
-        down,
-    }
-}
+/// Register tiles for tests: rows, columns, invocations across and down.
+const REGISTER: [[u32; 4]; 6] = [
+    [16, 8, 8, 1],
+    [8, 4, 2, 4],
+    [4, 4, 32, 1],
+    [10, 7, 1, 8],
+    [1, 8, 8, 1],
+    [1, 1, 8, 1],
+];
 
 const fn tiled(size: u32, depth: u32, tile: u32) -> Tiled {
     Tiled {
@@ -57,18 +48,31 @@ const fn sliced(rows: u32, cols: u32, across: u32, down: u32, slices: u32) -> Sl
     }
 }
 
-/// The variant for this shape on this class of device.
-pub fn choose(kernel: &MatMulKernel, class: DeviceClass) -> Variant {
-    match class {
+/// The variant for this shape on this device.
+pub fn choose(kernel: &MatMulKernel, target: &Target) -> Variant {
+    match target.class {
         DeviceClass::Gpu => for_gpu(kernel),
-        DeviceClass::Software | DeviceClass::Cpu => for_software(kernel),
+        DeviceClass::Software | DeviceClass::Cpu => {
+            Variant::Register(software::choose(kernel, target.subgroup))
+        }
     }
 }
 
-/// All variants that compute this shape.
-pub fn variants(kernel: &MatMulKernel) -> Vec<Variant> {
+/// Variants of every family that compute this shape on this device.
+pub fn variants(kernel: &MatMulKernel, target: &Target) -> Vec<Variant> {
     let fits = |rows: u32, cols: u32| rows as usize <= kernel.m && cols as usize <= kernel.n;
-    let registers = REGISTER.into_iter().chain([register(1, 1, 8, 1)]);
+    let registers = REGISTER.into_iter().flat_map(|[rows, cols, across, down]| {
+        let one_line = across == 1 || down == 1;
+        let subgroup = one_line && target.subgroup == Some(across * down);
+        let shared = [false, true].into_iter().filter(move |s| !s || subgroup);
+        shared.map(move |shared| Register {
+            rows,
+            cols,
+            across,
+            down,
+            shared,
+        })
+    });
     let registers = registers.filter(|v| fits(v.rows, v.cols));
     let sliced = SLICED.into_iter().filter(|v| fits(v.rows, v.cols));
     registers
@@ -78,19 +82,13 @@ pub fn variants(kernel: &MatMulKernel) -> Vec<Variant> {
         .collect()
 }
 
-fn for_software(kernel: &MatMulKernel) -> Variant {
-    let fits = |v: &Register| v.rows as usize <= kernel.m && v.cols as usize <= kernel.n;
-    let found = REGISTER.into_iter().find(fits);
-    Variant::Register(found.unwrap_or(register(1, 1, 8, 1)))
-}
-
 /// Large blocks as long as they leave every part of the device something to do; for few elements,
 /// slices of the sum.
 fn for_gpu(kernel: &MatMulKernel) -> Variant {
     let blocks = |size: usize| kernel.batch * kernel.m.div_ceil(size) * kernel.n.div_ceil(size);
     let [large, medium, small] = TILED;
     let [tiles, few, row, element, column] = SLICED;
-    let variant = match (kernel.m, kernel.n) {
+    match (kernel.m, kernel.n) {
         (..4, ..4) => Variant::Sliced(element),
         (..4, _) if kernel.b.transposed => Variant::Sliced(element),
         (..4, _) => Variant::Sliced(row),
@@ -100,6 +98,5 @@ fn for_gpu(kernel: &MatMulKernel) -> Variant {
         _ if blocks(32) >= 64 || kernel.k <= 64 => Variant::Tiled(small),
         _ if blocks(16) >= 16 || kernel.k <= 512 => Variant::Sliced(tiles),
         _ => Variant::Sliced(few),
-    };
-    variant
+    }
 }

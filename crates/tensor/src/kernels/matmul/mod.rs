@@ -8,6 +8,7 @@ mod choose;
 mod epilogue;
 mod register;
 mod sliced;
+mod software;
 mod strip;
 mod tile;
 mod tiled;

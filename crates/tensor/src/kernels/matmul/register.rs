@@ -6,7 +6,7 @@
 //! single test; the elements that another invocation owns are computed twice and stored once.
 
 use super::super::{MAX_TRIPS, Writer};
-use super::tile::Tile;
+use super::tile::{Shared, Tile};
 use super::{Entry, Product, chunks, component};
 
 /// A register tile and how a workgroup's invocations are laid over C.
@@ -20,10 +20,17 @@ pub struct Register {
     pub across: u32,
     /// Invocations of a workgroup one below the other.
     pub down: u32,
+    /// Whether the workgroup is one subgroup, side by side or one below the other, and shares the
+    /// operand that all of it needs.
+    pub shared: bool,
 }
 
 pub(super) fn kernel(product: &Product<'_>, v: Register) -> Entry {
-    let tile = Tile::new(product, v.rows, v.cols);
+    let shared = v.shared.then(|| Shared {
+        name: if v.down == 1 { "a" } else { "b" },
+        subgroup: v.across * v.down,
+    });
+    let tile = Tile::new(product, v.rows, v.cols).sharing(shared);
     let down = product.m.div_ceil(v.rows * v.down);
     let across = product.n.div_ceil(v.cols * v.across);
     let mut out = Writer::new();

@@ -3,6 +3,10 @@
 //! Rows are `c{i}_{q}`: row `i`, columns `4q..4q+4` as one vector. The tile only knows how to add a
 //! run of terms of the sum at the pointers `pa` and `pb`; who walks K, and in what order, is up to
 //! the kernel.
+//!
+//! An operand that all invocations of a subgroup have in common may be *shared*: each of them loads
+//! a part and broadcasts it to the others. Software devices load lane by lane, so that eight lanes
+//! that load the same value take eight loads.
 
 use super::{Product, Strip, Writer, chunks, component, compose, vector};
 
@@ -13,6 +17,16 @@ pub(super) struct Tile<'a> {
     rows: u32,
     cols: u32,
     row_sum: bool,
+    shared: Option<Shared>,
+}
+
+/// The operand that a subgroup has in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shared {
+    /// `a` or `b`.
+    pub(super) name: &'static str,
+    /// Invocations of the subgroup.
+    pub(super) subgroup: u32,
 }
 
 impl<'a> Tile<'a> {
@@ -23,7 +37,13 @@ impl<'a> Tile<'a> {
             rows,
             cols,
             row_sum: product.row_sum.is_some(),
+            shared: None,
         }
+    }
+
+    /// The same tile, with one operand shared by the subgroup.
+    pub(super) fn sharing(self, shared: Option<Shared>) -> Self {
+        Self { shared, ..self }
     }
 
     /// Declares the accumulators.
@@ -38,8 +58,12 @@ impl<'a> Tile<'a> {
 
     /// Adds `terms` terms of the sum, starting at the pointers.
     pub(super) fn add(&self, out: &mut Writer, terms: u32) {
-        load(out, self.a, self.rows, terms);
-        load(out, self.b, self.cols, terms);
+        for (strip, lanes) in [(self.a, self.rows), (self.b, self.cols)] {
+            match self.shared.filter(|s| s.name == strip.name) {
+                Some(shared) => load_shared(out, strip, lanes, terms, shared.subgroup),
+                None => load(out, strip, lanes, terms),
+            }
+        }
         for k in 0..terms {
             for (q, (start, width)) in chunks(self.cols).enumerate() {
                 let b = value(self.b, self.cols, terms, k, start, width);
@@ -91,6 +115,43 @@ fn load(out: &mut Writer, strip: &Strip, lanes: u32, terms: u32) {
     };
     for (line, chunk, loaded) in strip.loads(lines, length) {
         out.line(format_args!("let {}{line}_{chunk} = {loaded};", strip.name));
+    }
+}
+
+/// The same, each invocation loading a part: those numbered `sub`, `sub + subgroup`, ….
+fn load_shared(out: &mut Writer, strip: &Strip, lanes: u32, terms: u32, subgroup: u32) {
+    let (name, unit) = (strip.name, strip.unit());
+    let (lines, length) = if strip.along_k {
+        (lanes, terms)
+    } else {
+        (terms, lanes)
+    };
+    let per_line = length / unit;
+    let parts = lines * per_line;
+    for round in 0..parts.div_ceil(subgroup) {
+        let first = round * subgroup;
+        let part = if first + subgroup > parts {
+            format!("min(sub + {first}u, {}u)", parts - 1)
+        } else {
+            format!("(sub + {first}u)")
+        };
+        let at = format!(
+            "p{name} + {part} / {per_line}u * {}u + {part} % {per_line}u",
+            strip.line()
+        );
+        out.line(format_args!("let own_{name}{round} = {};", strip.load(&at)));
+    }
+    let from = |part: u32| {
+        let (round, owner) = (part / subgroup, part % subgroup);
+        format!("subgroupBroadcast(own_{name}{round}, {owner}u)")
+    };
+    for line in 0..lines {
+        for (chunk, (start, width)) in chunks(length).enumerate() {
+            let first = line * per_line + start / unit;
+            let values = (first..first + width.div_ceil(unit)).map(from);
+            let value = compose(&values.collect::<Vec<_>>());
+            out.line(format_args!("let {name}{line}_{chunk} = {value};"));
+        }
     }
 }
 
