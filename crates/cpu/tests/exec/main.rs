@@ -43,11 +43,17 @@ pub fn a_row() -> StepRow {
 /// Runs a program and compares everything it stores with its meaning. Floats may be off by
 /// `tolerance` times the largest of their operand.
 pub fn check(program: &Program, memory: &[Memory], tolerance: f64) -> Outcome {
+    check_at_scale(program, memory, tolerance, 0.0)
+}
+
+/// As [`check`], where the largest of every operand counts as at least `scale`: what sums that
+/// cancel were made of.
+pub fn check_at_scale(program: &Program, memory: &[Memory], tolerance: f64, scale: f64) -> Outcome {
     let row = a_row();
     let outcome = run(KernelKind::Program(program.clone()), memory, &row);
     let (stored, errors) = reference::evaluate(program, memory, &row);
     assert_eq!(outcome.report.errors, errors);
-    let mut largest = vec![0f64; memory.len()];
+    let mut largest = vec![scale; memory.len()];
     for ((operand, _), cell) in &stored {
         if let Cell::Float(v) = cell
             && v.is_finite()

@@ -532,6 +532,24 @@ fn pairs_of_ops() {
     }
 }
 
+/// A square uses a product twice, so that it cannot become a part of the square.
+#[test]
+fn square_of_a_product() {
+    let mut b = Build::new(&[100], 1);
+    let x = b.load(0, Index::axis(0));
+    let y = b.load(1, Index::axis(0));
+    let z = b.binary(Binary::Mul, x, y);
+    let z = b.unary(Unary::Square, z);
+    let z = b.binary(Binary::Add, z, x);
+    b.store(2, Index::axis(0), z);
+    let memory = [
+        Memory::floats(&noise(100, 1)),
+        Memory::floats(&noise(100, 2)),
+        Memory::out(100, DType::F32),
+    ];
+    check(&b.program, &memory, 2.0 * EPS);
+}
+
 /// Compiling goes through a program of any length without a deep stack.
 #[test]
 fn a_long_chain() {

@@ -13,12 +13,23 @@ use crate::exec::simd::is_fused;
 
 /// Joins what can be joined in code that still has one register for each value.
 pub(super) fn fuse(code: &mut Code) {
+    // Before uses are counted: a square uses its argument once, a product of two twice.
+    for phase in &mut code.phases {
+        let steps = phase.rows.iter_mut().chain(&mut phase.full);
+        steps.for_each(square_as_product);
+    }
     let uses = uses(code);
     let lists = code
         .phases
         .iter_mut()
         .flat_map(|p| [&mut p.rows, &mut p.full]);
     lists.for_each(|steps| fuse_list(steps, &uses));
+}
+
+fn square_as_product(step: &mut Step) {
+    if let Work::Unary(Unary::Square, DType::F32, x) = step.work {
+        step.work = Work::Binary(Binary::Mul, DType::F32, x, x);
+    }
 }
 
 /// How often each value is used.
@@ -44,9 +55,6 @@ fn fuse_list(steps: &mut Vec<Step>, uses: &BTreeMap<Register, usize>) {
     let mut open: BTreeMap<Register, (Binary, Source, Source)> = BTreeMap::new();
     let mut joined: BTreeSet<Register> = BTreeSet::new();
     for step in steps.iter_mut() {
-        if let Work::Unary(Unary::Square, DType::F32, x) = step.work {
-            step.work = Work::Binary(Binary::Mul, DType::F32, x, x);
-        }
         let Work::Binary(outer, DType::F32, x, y) = step.work else {
             continue;
         };
