@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 
 use gradus_graph::ops::{Binary, Unary};
 use libtest_mimic::{Arguments, Trial};
+use support::gpu::Gpu;
 use support::ops;
 
 mod support;
 
 fn main() {
+    let gpu = Gpu::from_env();
     let mut trials = Vec::new();
     for row in 0..ops::rows().len() {
         // A row is made anew in its test: closures are not shared between threads.
@@ -27,6 +29,9 @@ fn main() {
         }));
         trials.push(Trial::test(format!("{name}/cpu"), move || {
             Ok(made().check_parity(&support::planned::executor())?)
+        }));
+        trials.push(gpu.trial(format!("{name}/gpu"), move |device| {
+            Ok(made().check_parity(&support::planned::on(device))?)
         }));
         if row.has_gradient() {
             trials.push(Trial::test(format!("{name}/grad"), move || {

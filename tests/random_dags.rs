@@ -2,6 +2,7 @@
 
 use libtest_mimic::{Arguments, Trial};
 use support::evaluator::Oracle32;
+use support::gpu::Gpu;
 use support::{planned, random_dag};
 
 mod support;
@@ -10,6 +11,7 @@ mod support;
 const SEEDS: u64 = 32;
 
 fn main() {
+    let gpu = Gpu::from_env();
     let mut trials = Vec::new();
     for part in 0..16 {
         let seeds = part * SEEDS..(part + 1) * SEEDS;
@@ -18,6 +20,10 @@ fn main() {
             format!("oracle-f32/{}", seeds.start),
             move || Ok(random_dag::agree(&Oracle32, oracle)?),
         ));
+        let device = seeds.clone();
+        trials.push(gpu.trial(format!("gpu/{}", seeds.start), move |on| {
+            Ok(random_dag::agree(&planned::on(on), device)?)
+        }));
         let cpu = seeds.clone();
         trials.push(Trial::test(format!("cpu/{}", seeds.start), move || {
             Ok(random_dag::agree(&planned::executor(), cpu)?)

@@ -251,3 +251,13 @@ pub(crate) fn interpreted() -> Vec<Planned> {
     };
     targets.into_iter().map(planned).collect()
 }
+
+/// Plans for a device, run there.
+pub(crate) fn on(device: &gradus::train::Device) -> Planned {
+    let device = device.clone();
+    Planned {
+        name: device.to_string(),
+        target: device.target(),
+        make: Box::new(move |memory| device.runtime(memory).map_err(text)),
+    }
+}

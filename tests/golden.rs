@@ -1,15 +1,29 @@
-//! The oracle and the executor against values stored from an independent framework: a reference
+//! The oracle, the executor and the GPU against values stored from an independent framework: a reference
 //! can be wrong in the same way as what it judges.
 
 use libtest_mimic::{Arguments, Trial};
 use support::evaluator::{Evaluator, Oracle32, Oracle64};
+use support::gpu::Gpu;
 use support::{golden, planned};
 
-#[path = "../../../tests/support/mod.rs"]
 mod support;
 
 fn main() {
+    let gpu = Gpu::from_env();
     let mut trials = Vec::new();
+    for i in 0..golden::cases().len() {
+        let name = format!("{}/gpu", golden::cases()[i].name);
+        trials.push(gpu.trial(name, move |device| {
+            Ok(golden::cases().swap_remove(i).check(&planned::on(device))?)
+        }));
+    }
+    for training in golden::trainings() {
+        let name = format!("{}/gpu", training.name);
+        trials.push(gpu.trial(name, move |device| {
+            let planned = planned::on(device);
+            Ok(training.check(&planned.train(&training)?, &planned)?)
+        }));
+    }
     for case in golden::cases() {
         let name = case.name.clone();
         trials.push(Trial::test(name, move || {
