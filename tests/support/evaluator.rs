@@ -31,6 +31,11 @@ pub(crate) trait Evaluator: Send + Sync {
     /// For people.
     fn name(&self) -> String;
 
+    /// The share of a value by which its functions may be wrong: GPUs approximate `exp` and `pow`.
+    fn share(&self) -> f64 {
+        0.0
+    }
+
     /// The values of `wanted`.
     fn eval(&self, graph: &Graph, fed: &Fed, wanted: &[Var<'_>]) -> Result<Found, String>;
 }

@@ -22,11 +22,16 @@ pub(crate) struct Planned {
     pub(crate) name: String,
     pub(crate) target: Target,
     pub(crate) make: Box<Make>,
+    pub(crate) share: f64,
 }
 
 impl Evaluator for Planned {
     fn name(&self) -> String {
         self.name.clone()
+    }
+
+    fn share(&self) -> f64 {
+        self.share
     }
 
     fn eval(&self, graph: &Graph, fed: &Fed, wanted: &[Var<'_>]) -> Result<Found, String> {
@@ -233,6 +238,7 @@ pub(crate) fn executor() -> Planned {
         name: "the CPU executor".into(),
         target: Target::cpu(),
         make: Box::new(|memory| Ok(Box::new(CpuRuntime::new(memory)))),
+        share: 0.0,
     }
 }
 
@@ -248,6 +254,7 @@ pub(crate) fn interpreted() -> Vec<Planned> {
         name: format!("plan for {}", target.name),
         target,
         make: Box::new(|memory| Ok(Box::new(Interpreter::new(memory)))),
+        share: 0.0,
     };
     targets.into_iter().map(planned).collect()
 }
@@ -259,5 +266,6 @@ pub(crate) fn on(device: &gradus::train::Device) -> Planned {
         name: device.to_string(),
         target: device.target(),
         make: Box::new(move |memory| device.runtime(memory).map_err(text)),
+        share: 1e-4,
     }
 }

@@ -57,6 +57,11 @@ impl File {
 
     /// Compares with the expected value of this name.
     pub(crate) fn check(&self, name: &str, found: &Array) -> Result<(), String> {
+        self.check_within(name, found, 0.0)
+    }
+
+    /// The same; elements may also be wrong by this share of themselves.
+    pub(crate) fn check_within(&self, name: &str, found: &Array, share: f64) -> Result<(), String> {
         let entry = &self.manifest["tensors"][name];
         let number = |key: &str| entry[key].as_f64();
         let allowed = match (number("f32_err"), number("max_abs")) {
@@ -64,19 +69,20 @@ impl File {
             // Integers are exact.
             _ => 0.0,
         };
-        compare(&self.get(name), found, allowed).map_err(|e| format!("{}: {name}: {e}", self.name))
+        compare(&self.get(name), found, allowed, share)
+            .map_err(|e| format!("{}: {name}: {e}", self.name))
     }
 }
 
-/// Elements may differ by `allowed`; NaN and infinities must be in the same places.
-pub(crate) fn compare(want: &Array, found: &Array, allowed: f64) -> Result<(), String> {
+/// Elements may differ by `allowed` or by `share` of themselves; NaN and infinities must be in the same places.
+pub(crate) fn compare(want: &Array, found: &Array, allowed: f64, share: f64) -> Result<(), String> {
     if want.shape() != found.shape() {
         return Err(format!("shape {}, want {}", found.shape(), want.shape()));
     }
     let pairs = numbers(found).into_iter().zip(numbers(want));
     for (i, (got, want)) in pairs.enumerate() {
         let same = got == want || (got.is_nan() && want.is_nan());
-        let near = want.is_finite() && (got - want).abs() <= allowed;
+        let near = want.is_finite() && (got - want).abs() <= allowed.max(share * want.abs());
         if !same && !near {
             return Err(format!("element {i}: {got}, want {want} ± {allowed:.1e}"));
         }

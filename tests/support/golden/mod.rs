@@ -70,7 +70,7 @@ impl Case {
         let found = evaluator.eval(&graph, &fed, &outputs)?;
         assert_eq!(found.values.len(), self.wanted.len());
         for (name, value) in self.wanted.iter().zip(&found.values) {
-            self.file.check(name, value)?;
+            self.file.check_within(name, value, evaluator.share())?;
         }
         Ok(())
     }

@@ -66,9 +66,9 @@ impl Builder {
         offset: u64,
     ) -> ValueId {
         if let Some(b) = self.plan.buffers.get_mut(buffer.index()) {
-            b.bytes = b
-                .bytes
-                .max((offset + meta.bytes() as u64).next_multiple_of(16));
+            // No device makes an empty buffer.
+            let end = (offset + meta.bytes() as u64).next_multiple_of(16);
+            b.bytes = b.bytes.max(end).max(16);
         }
         self.plan.values.push(Value {
             name,
