@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 /// Something to do, and several ways of doing it. Their results have been checked.
 pub(crate) struct Case<'a> {
@@ -36,11 +36,17 @@ pub(crate) struct Effort {
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     pub(crate) name: String,
-    /// Units a second.
+    /// By the clock.
+    pub(crate) wall: Rates,
+    /// By processor time of all threads: what holds on a machine that does other work besides.
+    /// `None` where it is not known.
+    pub(crate) cpu: Option<Rates>,
+}
+
+/// Units a second, and in units of the first contestant's in the same round.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rates {
     pub(crate) rate: Spread,
-    /// Units a second of processor time, of all threads; `None` where that is not known.
-    pub(crate) per_cpu_second: Option<Spread>,
-    /// The rate in units of the first contestant's, in the same round.
     pub(crate) relative: Spread,
 }
 
@@ -61,7 +67,11 @@ impl Spread {
             let value = |i: usize| values.get(i).copied().unwrap_or(f64::NAN);
             value(below) + (value(above) - value(below)) * position.fract()
         };
-        Self { low: at(0.25), median: at(0.5), high: at(0.75) }
+        Self {
+            low: at(0.25),
+            median: at(0.5),
+            high: at(0.75),
+        }
     }
 }
 
@@ -74,8 +84,11 @@ struct Turn {
 
 /// Lets the contestants take turns.
 pub(crate) fn measure(case: &mut Case<'_>, effort: Effort) -> Result<Vec<Outcome>> {
-    let counts: Vec<usize> =
-        case.contestants.iter_mut().map(|c| calibrate(c, effort.turn)).collect::<Result<_>>()?;
+    let counts: Vec<usize> = case
+        .contestants
+        .iter_mut()
+        .map(|c| calibrate(c, effort.turn))
+        .collect::<Result<_>>()?;
     let mut turns: Vec<Vec<Turn>> = vec![Vec::new(); counts.len()];
     for round in 0..effort.rounds {
         for k in 0..counts.len() {
@@ -84,22 +97,27 @@ pub(crate) fn measure(case: &mut Case<'_>, effort: Effort) -> Result<Vec<Outcome
             turns[i].push(take_turn(&mut case.contestants[i], counts[i])?);
         }
     }
-    let units = |i: usize| case.amount * counts[i] as f64;
-    let rate = |i: usize, turn: &Turn| units(i) / turn.wall;
     let outcomes = case.contestants.iter().enumerate().map(|(i, contestant)| {
-        let own = &turns[i];
-        let per_cpu: Option<Vec<f64>> =
-            own.iter().map(|t| t.cpu.filter(|&cpu| cpu > 0.0).map(|cpu| units(i) / cpu)).collect();
-        Outcome {
+        let rates = |seconds: fn(&Turn) -> Option<f64>| {
+            let of = |i: usize| -> Option<Vec<f64>> {
+                let units = case.amount * counts[i] as f64;
+                let turns = turns[i].iter();
+                turns.map(|turn| Some(units / seconds(turn)?)).collect()
+            };
+            let (own, first) = (of(i)?, of(0)?);
+            let relative = own.iter().zip(&first).map(|(own, first)| own / first);
+            Some(Rates {
+                relative: Spread::of(relative.collect()),
+                rate: Spread::of(own),
+            })
+        };
+        Ok(Outcome {
             name: contestant.name.clone(),
-            rate: Spread::of(own.iter().map(|t| rate(i, t)).collect()),
-            per_cpu_second: per_cpu.map(Spread::of),
-            relative: Spread::of(
-                own.iter().zip(&turns[0]).map(|(t, first)| rate(i, t) / rate(0, first)).collect(),
-            ),
-        }
+            wall: rates(|turn| Some(turn.wall)).context("no turns")?,
+            cpu: rates(|turn| turn.cpu.filter(|&cpu| cpu > 0.0)),
+        })
     });
-    Ok(outcomes.collect())
+    outcomes.collect()
 }
 
 /// Warms up, and finds how many runs fill a turn.
@@ -120,7 +138,9 @@ fn take_turn(contestant: &mut Contestant<'_>, count: usize) -> Result<Turn> {
     let (wall, cpu) = (Instant::now(), cpu_time());
     (contestant.run)(count)?;
     let wall = wall.elapsed().as_secs_f64();
-    let cpu = cpu_time().zip(cpu).map(|(after, before)| (after - before).as_secs_f64());
+    let cpu = cpu_time()
+        .zip(cpu)
+        .map(|(after, before)| (after - before).as_secs_f64());
     Ok(Turn { wall, cpu })
 }
 

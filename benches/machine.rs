@@ -27,7 +27,9 @@ impl Options {
                 "--bench" => {}
                 "--quick" => options.quick = true,
                 "--on" => {
-                    let Some(names) = args.next() else { bail!("--on needs names of devices") };
+                    let Some(names) = args.next() else {
+                        bail!("--on needs names of devices")
+                    };
                     options.on = names.split(',').map(str::to_string).collect();
                 }
                 option if option.starts_with("--") => {
@@ -52,7 +54,11 @@ pub(crate) fn devices(options: &Options) -> Result<Vec<Device>> {
         let found = others.into_iter().filter_map(Result::ok);
         return Ok(std::iter::once(Device::cpu()).chain(found).collect());
     }
-    options.on.iter().map(|name| Ok(Device::named(name)?)).collect()
+    options
+        .on
+        .iter()
+        .map(|name| Ok(Device::named(name)?))
+        .collect()
 }
 
 /// A short name for the table.
@@ -70,7 +76,10 @@ pub(crate) fn runtime(device: &Device, memory: ModelMemory) -> Result<Box<dyn Ru
 /// Machine, devices, drivers and versions.
 pub(crate) fn print(devices: &[Device]) -> Result<()> {
     let cores = std::thread::available_parallelism()?;
-    println!("processor  {}, {cores} threads", processor().unwrap_or_else(|| "unknown".into()));
+    println!(
+        "processor  {}, {cores} threads",
+        processor().unwrap_or_else(|| "unknown".into())
+    );
     for device in devices {
         let runtime = runtime(device, ModelMemory::default())?;
         println!("device     {}: {}", short_name(device), runtime.describe());
@@ -83,9 +92,15 @@ pub(crate) fn print(devices: &[Device]) -> Result<()> {
     let rustc = Command::new("rustc").arg("--version").output().ok();
     let rustc = rustc.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_string());
     let crates = ["gradus", "gemm-f32", "wgpu", "naga"];
-    let versions: Vec<String> =
-        crates.iter().filter_map(|name| Some(format!("{name} {}", version(name)?))).collect();
-    println!("versions   {}, {}", rustc.unwrap_or_default(), versions.join(", "));
+    let versions: Vec<String> = crates
+        .iter()
+        .filter_map(|name| Some(format!("{name} {}", version(name)?)))
+        .collect();
+    println!(
+        "versions   {}, {}",
+        rustc.unwrap_or_default(),
+        versions.join(", ")
+    );
     Ok(())
 }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use gradus::train::Device;
-use harness::{Case, Effort, Outcome, Spread, measure};
+use harness::{Case, Effort, Outcome, Rates, Spread, measure};
 
 /// Cases on these devices; only those whose name is wanted need be made.
 type Workload = fn(&[Device], &dyn Fn(&str) -> bool) -> Result<Vec<Case<'static>>>;
@@ -29,13 +29,19 @@ const WORKLOADS: &[Workload] = &[matmul::cases, mlp::cases];
 fn main() -> Result<()> {
     let options = machine::Options::from_args(std::env::args().skip(1))?;
     let effort = if options.quick {
-        Effort { rounds: 3, turn: Duration::from_millis(30) }
+        Effort {
+            rounds: 3,
+            turn: Duration::from_millis(30),
+        }
     } else {
-        Effort { rounds: 21, turn: Duration::from_millis(150) }
+        Effort {
+            rounds: 21,
+            turn: Duration::from_millis(150),
+        }
     };
     let devices = machine::devices(&options)?;
     machine::print(&devices)?;
-    println!("\n| case | on | unit | per second | quartiles | per CPU-second | relative |");
+    println!("\n| case | on | unit | per second | relative | per CPU-second | relative |");
     println!("|---|---|---|---:|---:|---:|---:|");
     for workload in WORKLOADS {
         for mut case in workload(&devices, &|name| options.wants(name))? {
@@ -44,23 +50,27 @@ fn main() -> Result<()> {
             }
         }
     }
-    println!("\nMedians of {} turns; relative to the first of a case, turn by turn.", effort.rounds);
+    println!(
+        "\nMedians of {} turns (and quartiles); relative to the first of a case, turn by turn.",
+        effort.rounds
+    );
     Ok(())
 }
 
 fn row(case: &Case<'_>, outcome: &Outcome) {
-    let Spread { low, median, high } = outcome.rate;
+    let rates = |rates: Rates| format!("{} | {}", spread(rates.rate), spread(rates.relative));
     println!(
-        "| {} | {} | {} | {} | {} – {} | {} | {:.2} |",
+        "| {} | {} | {} | {} | {} |",
         case.name,
         outcome.name,
         case.unit,
-        number(median),
-        number(low),
-        number(high),
-        outcome.per_cpu_second.map_or("-".into(), |s| number(s.median)),
-        outcome.relative.median,
+        rates(outcome.wall),
+        outcome.cpu.map_or("- | -".into(), rates),
     );
+}
+
+fn spread(Spread { low, median, high }: Spread) -> String {
+    format!("{} ({} – {})", number(median), number(low), number(high))
 }
 
 /// Three digits that matter.

@@ -2,6 +2,7 @@
 //! is built on.
 
 use std::collections::VecDeque;
+use std::hint::black_box;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
@@ -21,7 +22,10 @@ const SIZES: [usize; 3] = [256, 512, 1024];
 const IN_SUBMIT: usize = 8;
 const IN_FLIGHT: usize = 3;
 
-pub(crate) fn cases(devices: &[Device], wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Case<'static>>> {
+pub(crate) fn cases(
+    devices: &[Device],
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<Vec<Case<'static>>> {
     let mut cases = Vec::new();
     for n in SIZES {
         let name = format!("matmul {n}");
@@ -29,11 +33,17 @@ pub(crate) fn cases(devices: &[Device], wanted: &dyn Fn(&str) -> bool) -> Result
             let mut contestants = vec![bare(n)?];
             for device in devices {
                 let name = machine::short_name(device);
-                let product = Product::on(device, n).with_context(|| format!("matmul {n} on {name}"))?;
+                let product =
+                    Product::on(device, n).with_context(|| format!("matmul {n} on {name}"))?;
                 contestants.push(product.contestant(name));
             }
             let amount = 2.0 * (n * n * n) as f64 / 1e9;
-            cases.push(Case { name, unit: "GFLOP/s", amount, contestants });
+            cases.push(Case {
+                name,
+                unit: "GFLOP/s",
+                amount,
+                contestants,
+            });
         }
     }
     Ok(cases)
@@ -43,7 +53,9 @@ pub(crate) fn cases(devices: &[Device], wanted: &dyn Fn(&str) -> bool) -> Result
 fn factors(n: usize) -> [Vec<f32>; 2] {
     [1, 2].map(|stream| {
         let mut rng = Rng::new(0, stream);
-        (0..n * n).map(|_| (2.0 * rng.uniform() - 1.0) as f32).collect()
+        (0..n * n)
+            .map(|_| (2.0 * rng.uniform() - 1.0) as f32)
+            .collect()
     })
 }
 
@@ -58,26 +70,32 @@ fn check(n: usize, [a, b]: &[Vec<f32>; 2], c: &[f32]) -> Result<()> {
         let (sum, size) = terms.fold((0.0, 0.0), |(sum, size), t: f64| (sum + t, size + t.abs()));
         let found = f64::from(c[i * n + j]);
         let allowed = 4.0 * f64::from(f32::EPSILON) * size;
-        ensure!((found - sum).abs() <= allowed, "[{i}, {j}] is {found}, expected {sum}");
+        ensure!(
+            (found - sum).abs() <= allowed,
+            "[{i}, {j}] is {found}, expected {sum}"
+        );
     }
     Ok(())
 }
 
-/// The executor's own product, without plan, runtime or memory of a model.
+/// The product that the executor is built on, without plan, runtime or memory of a model.
 fn bare(n: usize) -> Result<Contestant<'static>> {
     let factors = factors(n);
     let mut c = vec![0.0; n * n];
-    let mut run = move |times: usize| {
-        for _ in 0..times {
-            let [a, b] = &factors;
-            gradus::cpu::gemm([n; 3], &mut c, std::hint::black_box(a), b);
-        }
-        std::hint::black_box(&c);
-        (factors.clone(), c.clone())
-    };
-    let (factors, c) = run(1);
+    let [a, b] = &factors;
+    gradus::cpu::gemm_rows([n; 3], &mut c, a, b, true);
     check(n, &factors, &c).context("bare gemm")?;
-    Ok(Contestant { name: "bare gemm".into(), run: Box::new(move |times| { run(times); Ok(()) }) })
+    let run = move |times: usize| {
+        let [a, b] = &factors;
+        for _ in 0..times {
+            gradus::cpu::gemm_rows([n; 3], black_box(&mut c), black_box(a), b, true);
+        }
+        Ok(())
+    };
+    Ok(Contestant {
+        name: "bare gemm".into(),
+        run: Box::new(run),
+    })
 }
 
 /// A plan of one product, on a device.
@@ -91,7 +109,10 @@ impl Product {
     fn on(device: &Device, n: usize) -> Result<Self> {
         let (plan, slabs) = plan(n, &device.target())?;
         let plan = Arc::new(plan);
-        let memory = ModelMemory { slabs: slabs.clone(), ..ModelMemory::default() };
+        let memory = ModelMemory {
+            slabs: slabs.clone(),
+            ..ModelMemory::default()
+        };
         let mut runtime = machine::runtime(device, memory)?;
         let program = runtime.compile(Arc::clone(&plan))?;
         let factors = factors(n);
@@ -103,7 +124,9 @@ impl Product {
         product.run(1)?;
         let (_, value) = plan.outputs.first().context("the plan has no output")?;
         let first = plan.values.get(value.index()).map_or(0, |v| v.offset / 4);
-        let words = product.runtime.read(program, &Role::Outputs, first, (n * n) as u64)?;
+        let words = product
+            .runtime
+            .read(program, &Role::Outputs, first, (n * n) as u64)?;
         let c: Vec<f32> = words.into_iter().map(f32::from_bits).collect();
         check(n, &factors, &c)?;
         Ok(product)
@@ -115,18 +138,25 @@ impl Product {
         let mut left = times;
         while left > 0 {
             let count = left.min(IN_SUBMIT);
-            if tickets.len() == IN_FLIGHT && let Some(oldest) = tickets.pop_front() {
+            if tickets.len() == IN_FLIGHT
+                && let Some(oldest) = tickets.pop_front()
+            {
                 self.runtime.wait(oldest)?;
             }
             tickets.push_back(self.runtime.submit(self.program, &vec![row; count], &[])?);
             left -= count;
         }
-        tickets.into_iter().try_for_each(|ticket| self.runtime.wait(ticket).map(drop))?;
+        tickets
+            .into_iter()
+            .try_for_each(|ticket| self.runtime.wait(ticket).map(drop))?;
         Ok(())
     }
 
     fn contestant(mut self, name: String) -> Contestant<'static> {
-        Contestant { name, run: Box::new(move |times| self.run(times)) }
+        Contestant {
+            name,
+            run: Box::new(move |times| self.run(times)),
+        }
     }
 }
 
@@ -134,7 +164,10 @@ impl Product {
 fn plan(n: usize, target: &Target) -> Result<(Plan, SlabLayout)> {
     let graph = Graph::new();
     let scope = Scope::root(&graph, false);
-    let (a, b) = (scope.param("a", [n, n], Zeros), scope.param("b", [n, n], Zeros));
+    let (a, b) = (
+        scope.param("a", [n, n], Zeros),
+        scope.param("b", [n, n], Zeros),
+    );
     let slabs = SlabLayout::new(&graph.params(), target)?;
     let plan = lower(&Request {
         name: "matmul",

@@ -1,8 +1,8 @@
 //! Training steps of multilayer perceptrons, as a user runs them: `model.step(&batch)`.
 
 use anyhow::{Context, Result, ensure};
-use gradus::prelude::*;
 use gradus::graph::philox::Rng;
+use gradus::prelude::*;
 
 use crate::harness::{Case, Contestant};
 use crate::machine;
@@ -19,20 +19,32 @@ const LABELS: usize = 5;
 /// Steps that all devices have to agree on.
 const CHECKED: usize = 10;
 
-pub(crate) fn cases(devices: &[Device], wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Case<'static>>> {
+pub(crate) fn cases(
+    devices: &[Device],
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<Vec<Case<'static>>> {
     let mut cases = Vec::new();
     for (widths, batch) in SIZES {
         let sizes: Vec<String> = widths.iter().map(usize::to_string).collect();
         let name = format!("mlp {} batch {batch}", sizes.join("-"));
         if wanted(&name) {
             let contestants = contestants(devices, widths, batch).with_context(|| name.clone())?;
-            cases.push(Case { name, unit: "steps/s", amount: 1.0, contestants });
+            cases.push(Case {
+                name,
+                unit: "steps/s",
+                amount: 1.0,
+                contestants,
+            });
         }
     }
     Ok(cases)
 }
 
-fn contestants(devices: &[Device], widths: &[usize], batch: usize) -> Result<Vec<Contestant<'static>>> {
+fn contestants(
+    devices: &[Device],
+    widths: &[usize],
+    batch: usize,
+) -> Result<Vec<Contestant<'static>>> {
     let batches = batches(widths, batch)?;
     let mut expected: Option<Vec<f64>> = None;
     let mut contestants = Vec::new();
@@ -52,7 +64,10 @@ fn contestants(devices: &[Device], widths: &[usize], batch: usize) -> Result<Vec
             model.last_loss()?;
             Ok(())
         };
-        contestants.push(Contestant { name, run: Box::new(run) });
+        contestants.push(Contestant {
+            name,
+            run: Box::new(run),
+        });
     }
     Ok(contestants)
 }
@@ -60,7 +75,9 @@ fn contestants(devices: &[Device], widths: &[usize], batch: usize) -> Result<Vec
 fn model(device: &Device, widths: &[usize], batch: usize) -> Result<Model> {
     let (inputs, rest) = widths.split_first().context("no widths")?;
     let (classes, hidden) = rest.split_last().context("one width")?;
-    let net = hidden.iter().fold(Sequential::new(), |net, &width| net.dense(width).relu());
+    let net = hidden
+        .iter()
+        .fold(Sequential::new(), |net, &width| net.dense(width).relu());
     let settings = Compile::new()
         .input("x", *inputs, DType::F32)
         .target((), DType::I32)
@@ -86,7 +103,11 @@ fn batches(widths: &[usize], batch: usize) -> Result<Vec<Batch>> {
         let values: Vec<i32> = (0..batch).map(|_| rng.below(below).cast_signed()).collect();
         labels.push(Array::new([batch], values)?);
     }
-    let pair = |i: usize| Batch::new().with("x", inputs[i % INPUTS].clone()).with("y", labels[i % LABELS].clone());
+    let pair = |i: usize| {
+        Batch::new()
+            .with("x", inputs[i % INPUTS].clone())
+            .with("y", labels[i % LABELS].clone())
+    };
     Ok((0..INPUTS * LABELS).map(pair).collect())
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::{Add, Div, Mul, Neg, Rem, Sub};
 
-/// A real number type in which every float formula of [`super::elementwise`] can be evaluated.
+/// A real number type in which every float formula of `elementwise.rs` can be evaluated.
 ///
 /// `f64` and `f32` are exact to their libraries' last bits and serve the oracle; an executor may
 /// bring a type of its own with faster approximations.
