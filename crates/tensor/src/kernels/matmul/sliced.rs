@@ -154,7 +154,7 @@ fn sum(out: &mut Writer, tile: &Tile<'_>, k: u32, slices: u32) {
         let head = format!("if slice < {whole}u");
         out.block(head, |out| tile.add(out, TERMS));
     }
-    if left % TERMS > 0 {
+    if !left.is_multiple_of(TERMS) {
         let head = format!("if slice == {whole}u");
         out.block(head, |out| tile.add(out, left % TERMS));
     }
