@@ -2,7 +2,8 @@
 //!
 //! Figures are GFLOP per second of process CPU time and of wall time. On lavapipe set
 //! `LP_NUM_THREADS=0`, so that the CPU time is that of the kernel alone. With a directory the
-//! shaders are only written there. `ROW_SUM=1` sums A as well; `TILES=16x8x8x1x1,…` times register
+//! shaders are only written there. `ROW_SUM=1` sums A as well; `EPILOGUE=1` adds bias,
+//! activation, dropout and a residual; `TILES=16x8x8x1x1,…` times register
 //! tiles of these rows, columns, invocations across and down (and 1 for sharing), nothing else; `CHOSEN=1` the chosen variant alone.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measuring tool")]
 
@@ -10,54 +11,34 @@
 mod clock;
 #[path = "../tests/support/kernels.rs"]
 mod kernels;
+#[path = "../tests/support/products.rs"]
+mod products;
 
 use std::time::Instant;
 
-use gradus_graph::plan::{KernelKind, MatMulKernel, Matrix};
-use gradus_graph::{DType, Expr, ExprId, Index, Program, Store, Target};
+use gradus_graph::Target;
+use gradus_graph::plan::KernelKind;
 use gradus_tensor::Device;
 use gradus_tensor::kernels::{Variant, matmul, shader_as, variants};
-use kernels::{Memory, Ready};
+use kernels::Ready;
+use products::Case;
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [m, n, k] = [1, 2, 3].map(|i| args[i].parse::<usize>().unwrap());
-    let [ta, tb] = [0, 1].map(|i| args[0].as_bytes()[i] == b't');
-    let matrix = |operand, transposed, rows, cols| Matrix {
-        operand,
-        transposed,
-        offset: 0,
-        row_stride: if transposed { rows } else { cols },
-        batch_stride: 0,
-    };
-    let axes: Vec<_> = (0..3).map(Index::axis).collect();
-    let kernel = MatMulKernel {
+    let layouts = ["nn", "nt", "tn", "tt"].into_iter();
+    let layout = layouts.filter(|l| *l == args[0]).next().unwrap();
+    let (mut kernel, memory) = products::kernel(&Case {
+        layout,
         batch: 1,
-        m,
-        n,
-        k,
-        a: matrix(0, ta, m, k),
-        b: matrix(1, tb, k, n),
-        row_sum: std::env::var_os("ROW_SUM").map(|_| 3),
-        epilogue: Program {
-            axes: vec![1, m, n],
-            kept: 3,
-            exprs: vec![Expr::Accumulator],
-            dtypes: vec![DType::F32],
-            stores: vec![Store {
-                operand: 2,
-                index: Index::linear(&axes, &[1, m, n]),
-                value: ExprId(0),
-            }],
-        },
-    };
-    let ones = |n: usize| Memory::floats(&vec![1.0; n]);
-    let memory = [
-        ones(m * k),
-        ones(k * n),
-        Memory::output(DType::F32, m * n),
-        Memory::output(DType::F32, m),
-    ];
+        size: [m, n, k],
+        broadcast: [false; 2],
+        slack: 0,
+        epilogue: std::env::var_os("EPILOGUE").is_some(),
+    });
+    if std::env::var_os("ROW_SUM").is_none() {
+        kernel.row_sum = None;
+    }
     let target = Target::lavapipe();
     let chosen = Variant::Matmul(matmul::choose(&kernel, &target));
     let (plan, kernel) = kernels::plan(target, KernelKind::MatMul(kernel), &memory);

@@ -120,7 +120,7 @@ fn generate(plan: &Plan, kernel: &Kernel, variant: Option<Variant>) -> Result<Sh
             };
             matmul::shader(m, memory, variant)
         }
-        KernelKind::ScatterAdd(s) => scatter::shader(s, memory),
+        KernelKind::ScatterAdd(s) => scatter::shader(s, memory, &plan.target),
         KernelKind::Take(t) => take::shader(t, memory),
     }
 }

@@ -130,9 +130,18 @@ fn sum_totals(functions: &mut Writer, start: &mut Writer, program: &Program, mem
             continue;
         };
         functions.line(format_args!("var<private> total{i}: f32;"));
-        start.block(format_args!("for (var i = 0u; i < {count}u; i++)"), |out| {
-            let element = memory.load(*operand, "i");
-            out.line(format_args!("total{i} += {element};"));
+        // Four at a time, which keeps the loop short where the device limits it.
+        let whole = count / 4 * 4;
+        let head = format!("for (var i = 0u; i < {whole}u; i += 4u)");
+        start.block(head, |out| {
+            for part in 0..4 {
+                let element = memory.load(*operand, &format!("(i + {part}u)"));
+                out.line(format_args!("total{i} += {element};"));
+            }
         });
+        for at in whole..*count {
+            let element = memory.load(*operand, &format!("{at}u"));
+            start.line(format_args!("total{i} += {element};"));
+        }
     }
 }

@@ -1,71 +1,146 @@
 //! Ordered sum of rows into a table: `out[v, c] = Σ x[i, c]` over the positions `i` with
 //! `index[i] = v`, in ascending order.
 //!
-//! No float atomics: each element of the table is owned by one invocation, which walks all
-//! positions and adds those that are its own. Every index is read once for each row of the table,
-//! which suits tables of up to some ten thousand rows and batches of some thousand indices.
+//! No float atomics: each element of the table belongs to one invocation. An invocation owns one
+//! column, or four, of a block of rows; it clears them, then walks all positions and adds those
+//! that fall into its block. Every index is read once for each block and column, so blocks are as
+//! large as the device can be kept busy with.
 
-use gradus_graph::DType;
 use gradus_graph::plan::ScatterKernel;
+use gradus_graph::{DType, DeviceClass, Target};
 
-use super::memory::Memory;
+use super::memory::{Memory, scalar};
 use super::module::Entry;
 use super::{MAX_TRIPS, Shader, ShaderError, Writer, small};
 
 const INVOCATIONS: u32 = 64;
 
-/// The shader: one invocation for each element of the table.
-pub(super) fn shader(kernel: &ScatterKernel, memory: Memory) -> Result<Shader, ShaderError> {
-    let width = small(kernel.width)?;
-    let count = small(kernel.count)?;
-    let total = small(kernel.rows * kernel.width)?;
-    let zero = match memory.dtype(kernel.out) {
-        DType::F32 => "0.0",
-        DType::I32 => "0i",
-        DType::U32 | DType::Bool => "0u",
-    };
-    // Several positions for each iteration, where the device would stop a longer loop.
-    let mut copies = 1;
-    while (count / copies) as usize > MAX_TRIPS {
-        copies *= 2;
-    }
-    let whole = count / copies * copies;
-    let mut body = Writer::new();
-    body.line(format_args!("let element = index * {INVOCATIONS}u + lane;"));
-    if !total.is_multiple_of(INVOCATIONS) {
-        body.line(format_args!("if element >= {total}u {{ return; }}"));
-    }
-    body.line(format_args!("let row = element / {width}u;"));
-    body.line(format_args!("let col = element % {width}u;"));
-    body.line(format_args!("var sum = {zero};"));
-    for (from, to, copies) in [(0, whole, copies), (whole, count, 1)] {
-        if from == to {
-            continue;
+/// The most rows of a block: the loop that clears them counts towards the loop limit.
+const MAX_ROWS: usize = MAX_TRIPS / 2;
+
+/// The shader: one invocation for each column, or four, of each block.
+pub(super) fn shader(
+    kernel: &ScatterKernel,
+    mut memory: Memory,
+    target: &Target,
+) -> Result<Shader, ShaderError> {
+    let wide =
+        kernel.width.is_multiple_of(4) && memory.aligned(kernel.x) && memory.aligned(kernel.out);
+    let unit = if wide { 4 } else { 1 };
+    for operand in [kernel.x, kernel.out] {
+        if wide {
+            memory.note_quads(operand);
+        } else {
+            memory.note_singles(operand);
         }
-        let head = format!("for (var i = {from}u; i < {to}u; i += {copies}u)");
-        body.block(head, |out| {
-            for copy in 0..copies {
-                let at = if copy == 0 {
-                    "i".to_owned()
-                } else {
-                    format!("(i + {copy}u)")
-                };
-                let index = memory.load(kernel.index, &at);
-                out.block(format_args!("if u32({index}) == row"), |out| {
-                    let x = memory.load(kernel.x, &format!("{at} * {width}u + col"));
-                    out.line(format_args!("sum += {x};"));
-                });
-            }
-        });
     }
-    body.line(memory.store(kernel.out, "element", "sum"));
+    let wanted = match target.class {
+        DeviceClass::Gpu => 1 << 16,
+        DeviceClass::Software | DeviceClass::Cpu => 1 << 8,
+    };
+    let cols = kernel.width / unit;
+    let blocks = (wanted / cols.max(1)).clamp(1, kernel.rows.max(1));
+    let rows = kernel.rows.div_ceil(blocks).min(MAX_ROWS);
+    let blocks = kernel.rows.div_ceil(rows.max(1));
+    let [rows, cols, all] = [small(rows)?, small(cols)?, small(kernel.rows)?];
+    let total = small(blocks)? * cols;
+
+    let element = scalar(memory.dtype(kernel.out));
+    let ty = if wide {
+        format!("vec4<{element}>")
+    } else {
+        element.to_owned()
+    };
+    let mut out = Writer::new();
+    out.line(format_args!("let owner = index * {INVOCATIONS}u + lane;"));
+    if !total.is_multiple_of(INVOCATIONS) {
+        out.line(format_args!("if owner >= {total}u {{ return; }}"));
+    }
+    out.line(format_args!("let col = owner % {cols}u;"));
+    out.line(format_args!("let low = owner / {cols}u * {rows}u;"));
+    out.line(format_args!("let high = min(low + {rows}u, {all}u);"));
+    let access = Access {
+        memory: &memory,
+        wide,
+        cols,
+    };
+    out.block("for (var row = low; row < high; row++)", |out| {
+        access.store(out, kernel.out, "row", &format!("{ty}()"));
+    });
+    walk(&mut out, kernel, &access)?;
     Entry {
         name: "scatter_add",
         invocations: [INVOCATIONS, 1],
         groups: total.div_ceil(INVOCATIONS),
         workgroup_memory: 0,
         functions: String::new(),
-        body: body.finish(),
+        body: out.finish(),
     }
     .shader(&memory, None)
+}
+
+/// Adds all positions, several in each iteration where the device would stop a longer loop.
+fn walk(out: &mut Writer, kernel: &ScatterKernel, access: &Access<'_>) -> Result<(), ShaderError> {
+    let mut copies = 1;
+    while kernel.count / copies > MAX_TRIPS / 2 {
+        copies *= 2;
+    }
+    let whole = kernel.count / copies * copies;
+    for (from, to, copies) in [(0, whole, copies), (whole, kernel.count, 1)] {
+        if from == to {
+            continue;
+        }
+        let [from, to, copies] = [small(from)?, small(to)?, small(copies)?];
+        let head = format!("for (var i = {from}u; i < {to}u; i += {copies}u)");
+        out.block(head, |out| {
+            for copy in 0..copies {
+                out.block("", |out| {
+                    out.line(format_args!("let at = i + {copy}u;"));
+                    let index = access.memory.load(kernel.index, "at");
+                    let index = match access.memory.dtype(kernel.index) {
+                        DType::U32 => index,
+                        _ => format!("u32({index})"),
+                    };
+                    out.line(format_args!("let row = {index};"));
+                    out.block("if row >= low && row < high", |out| {
+                        let old = access.load(kernel.out, "row");
+                        let sum = format!("{old} + {}", access.load(kernel.x, "at"));
+                        access.store(out, kernel.out, "row", &sum);
+                    });
+                });
+            }
+        });
+    }
+    Ok(())
+}
+
+/// Elements of a row that one invocation owns.
+struct Access<'a> {
+    memory: &'a Memory,
+    wide: bool,
+    /// Invocations for one row.
+    cols: u32,
+}
+
+impl Access<'_> {
+    fn load(&self, operand: usize, row: &str) -> String {
+        let at = format!("({row} * {}u + col)", self.cols);
+        if self.wide {
+            self.memory.load4(operand, &at)
+        } else {
+            self.memory.load(operand, &at)
+        }
+    }
+
+    fn store(&self, out: &mut Writer, operand: usize, row: &str, value: &str) {
+        let at = format!("({row} * {}u + col)", self.cols);
+        if !self.wide {
+            out.line(self.memory.store(operand, &at, value));
+            return;
+        }
+        out.line(format_args!("let sum = {value};"));
+        for line in self.memory.store4(operand, &at, "sum") {
+            out.line(line);
+        }
+    }
 }

@@ -7,7 +7,7 @@
 
 use super::super::{MAX_TRIPS, Writer};
 use super::tile::{Shared, Tile};
-use super::{Entry, Product, chunks, component};
+use super::{Entry, Product, chunks, component, vector};
 
 /// A register tile and how a workgroup's invocations are laid over C.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -110,39 +110,55 @@ fn sum(out: &mut Writer, tile: &Tile<'_>, k: u32) {
     }
 }
 
+/// Stores the tile, row by row in a loop: the epilogue may be long, and many copies of it keep the
+/// device's compiler busy for seconds.
 fn store(out: &mut Writer, product: &Product<'_>, v: Register) {
     let [down, across] = overhang(product, v);
-    for i in 0..v.rows {
-        guarded(out, down, "row", i, |out| {
+    for (q, (_, width)) in chunks(v.cols).enumerate() {
+        let rows: Vec<_> = (0..v.rows).map(|i| format!("c{i}_{q}")).collect();
+        let (ty, rows) = (vector(width), rows.join(", "));
+        out.line(format_args!(
+            "var tile{q} = array<{ty}, {}>({rows});",
+            v.rows
+        ));
+    }
+    // Every batch is below the limit; but that the compiler does not know, so it cannot unroll.
+    out.line(format_args!(
+        "let rows = select(0u, {}u, batch < {}u);",
+        v.rows, product.batch
+    ));
+    let head = "for (var i = 0u; i < rows; i++)";
+    out.block(head, |out| {
+        guarded(out, down, "row", "i", |out| {
             for (q, (start, width)) in chunks(v.cols).enumerate() {
                 if product.wide {
-                    guarded(out, across, "col", start, |out| {
+                    guarded(out, across, "col", &format!("{start}u"), |out| {
                         out.line(format_args!(
-                            "store4(batch, row + {i}u, col + {start}u, c{i}_{q});"
+                            "store4(batch, row + i, col + {start}u, tile{q}[i]);"
                         ));
                     });
                     continue;
                 }
                 for j in 0..width {
-                    let (col, part) = (start + j, component(width, j));
-                    guarded(out, across, "col", col, |out| {
+                    let (col, part) = (format!("{}u", start + j), component(width, j));
+                    guarded(out, across, "col", &col, |out| {
                         out.line(format_args!(
-                            "store(batch, row + {i}u, col + {col}u, c{i}_{q}{part});"
+                            "store(batch, row + i, col + {col}, tile{q}[i]{part});"
                         ));
                     });
                 }
             }
         });
-    }
+    });
     if product.row_sum.is_none() {
         return;
     }
     out.block("if own_col == 0u", |out| {
         for (q, (start, width)) in chunks(v.rows).enumerate() {
             for j in 0..width {
-                let (i, part) = (start + j, component(width, j));
-                guarded(out, down, "row", i, |out| {
-                    out.line(format_args!("store_sum(row + {i}u, sum{q}{part});"));
+                let (i, part) = (format!("{}u", start + j), component(width, j));
+                guarded(out, down, "row", &i, |out| {
+                    out.line(format_args!("store_sum(row + {i}, sum{q}{part});"));
                 });
             }
         }
@@ -150,9 +166,9 @@ fn store(out: &mut Writer, product: &Product<'_>, v: Register) {
 }
 
 /// Writes `body`, for the elements that are this invocation's own.
-fn guarded(out: &mut Writer, on: bool, axis: &str, at: u32, body: impl FnOnce(&mut Writer)) {
+fn guarded(out: &mut Writer, on: bool, axis: &str, at: &str, body: impl FnOnce(&mut Writer)) {
     if on {
-        out.block(format_args!("if {axis} + {at}u >= own_{axis}"), body);
+        out.block(format_args!("if {axis} + {at} >= own_{axis}"), body);
     } else {
         body(out);
     }
