@@ -26,8 +26,8 @@ use products::Case;
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [m, n, k] = [1, 2, 3].map(|i| args[i].parse::<usize>().unwrap());
-    let layouts = ["nn", "nt", "tn", "tt"].into_iter();
-    let layout = layouts.filter(|l| *l == args[0]).next().unwrap();
+    let mut layouts = ["nn", "nt", "tn", "tt"].into_iter();
+    let layout = layouts.find(|l| *l == args[0]).unwrap();
     let (mut kernel, memory) = products::kernel(&Case {
         layout,
         batch: 1,
