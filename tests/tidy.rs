@@ -328,3 +328,22 @@ fn the_readme_begins_with_an_example() {
     assert_eq!(squeezed(shown), squeezed(&code.join(" ")));
     assert!(shown.lines().count() <= 35, "the first program is too long");
 }
+
+/// Files that the architecture names are there: `plan/merge.rs` is a part of some path.
+#[test]
+fn the_architecture_names_files_that_exist() {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let sources = files(
+        &["src", "crates", "shaders", "xtask", "benches", "tests"],
+        ".rs",
+    );
+    let quoted = page.split('`').skip(1).step_by(2);
+    for name in quoted.filter(|name| name.ends_with(".rs")) {
+        let exists = sources.iter().any(|source| {
+            let mut parts = source.path.split('/');
+            let mut wanted = name.split('/').filter(|part| *part != "…");
+            wanted.all(|part| parts.any(|p| p == part)) && parts.next().is_none()
+        });
+        assert!(exists, "ARCHITECTURE.md names {name}, which is nowhere");
+    }
+}
