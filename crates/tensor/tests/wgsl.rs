@@ -11,6 +11,7 @@ mod samples;
 use std::collections::BTreeSet;
 use std::process::Command;
 
+use expect_test::expect_file;
 use gradus_graph::Target;
 use gradus_graph::plan::{KernelKind, Plan, ScatterKernel, TakeKernel};
 use gradus_graph::{DType, DeviceClass};
@@ -187,4 +188,36 @@ fn classes_have_their_own_choices() {
     };
     assert!(!of(DeviceClass::Software).contains("workgroupBarrier"));
     assert!(of(DeviceClass::Gpu).contains("workgroupBarrier"));
+}
+
+/// What people read when they dump a kernel. `UPDATE_EXPECT=1` writes them anew.
+#[test]
+fn shaders_read_well() {
+    let gpu = Target::webgpu();
+    let program = |target: &Target, sample: samples::Sample| {
+        let kind = KernelKind::Program(sample.program);
+        let (plan, kernel) = kernels::plan(target.clone(), kind, &sample.memory);
+        shader(&plan, &kernel).unwrap().wgsl
+    };
+    let product = |target: &Target, size: [usize; 3]| {
+        let (kernel, memory) = products::kernel(&products::Case {
+            layout: "nt",
+            batch: 1,
+            size,
+            broadcast: [false; 2],
+            slack: 0,
+            epilogue: false,
+        });
+        let (plan, kernel) = kernels::plan(target.clone(), KernelKind::MatMul(kernel), &memory);
+        shader(&plan, &kernel).unwrap().wgsl
+    };
+    expect_file!["wgsl/adam.wgsl"].assert_eq(&program(&gpu, samples::adam(1024)));
+    expect_file!["wgsl/softmax.wgsl"]
+        .assert_eq(&program(&gpu, samples::softmax_in_place(64, 1000)));
+    expect_file!["wgsl/softmax-software.wgsl"].assert_eq(&program(
+        &Target::lavapipe(),
+        samples::softmax_in_place(64, 1000),
+    ));
+    expect_file!["wgsl/matmul.wgsl"].assert_eq(&product(&gpu, [256, 256, 60]));
+    expect_file!["wgsl/matmul-software.wgsl"].assert_eq(&product(&Target::lavapipe(), [8, 16, 64]));
 }

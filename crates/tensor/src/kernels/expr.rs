@@ -5,17 +5,28 @@
 //! scalars and are computed once for the four.
 
 use gradus_graph::ops::{Binary, Unary};
-use gradus_graph::{DType, Expr, ExprId, Index, Program, Scalar, step_row};
+use gradus_graph::{DType, Expr, ExprId, Index, Program};
 
 use super::memory::{Memory, scalar, step_word};
+use super::value::{Value, call, cast, in_range, literal, narrow, substitute, wide, widen};
 use super::{ShaderError, Writer, index};
 
-/// A value that a statement named.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Value {
+/// The position on one axis.
+#[derive(Clone, Debug)]
+pub(super) struct Axis {
+    /// A name or a number.
     pub(super) text: String,
-    /// Whether it is a `vec4` along the lane axis.
-    pub(super) wide: bool,
+    /// For the lane axis, a quarter of it: which four this is.
+    pub(super) quad: Option<String>,
+}
+
+impl Axis {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            quad: None,
+        }
+    }
 }
 
 /// Writes expressions at one position of the iteration space.
@@ -23,8 +34,8 @@ pub(super) struct Value {
 pub(super) struct Emitter<'a> {
     pub(super) program: &'a Program,
     pub(super) memory: &'a Memory,
-    /// The name of the position on each axis.
-    pub(super) axes: Vec<String>,
+    /// The position on each axis.
+    pub(super) axes: Vec<Axis>,
     pub(super) lane: Option<usize>,
     /// What is known so far.
     values: Vec<Option<Value>>,
@@ -32,13 +43,11 @@ pub(super) struct Emitter<'a> {
     suffix: String,
 }
 
-const PARTS: [&str; 4] = ["x", "y", "z", "w"];
-
 impl<'a> Emitter<'a> {
     pub(super) fn new(
         program: &'a Program,
         memory: &'a Memory,
-        axes: Vec<String>,
+        axes: Vec<Axis>,
         lane: Option<usize>,
     ) -> Self {
         // Totals are module variables, summed at the start of the entry point.
@@ -56,7 +65,7 @@ impl<'a> Emitter<'a> {
     }
 
     /// This emitter at another position, knowing the same.
-    pub(super) fn at(&self, axes: Vec<String>, suffix: String) -> Self {
+    pub(super) fn at(&self, axes: Vec<Axis>, suffix: String) -> Self {
         Self {
             axes,
             suffix,
@@ -124,23 +133,36 @@ impl<'a> Emitter<'a> {
         Ok(widen(&value, self.dtype(id)))
     }
 
-    /// The name of an index as `u32`, at the first of the four lanes.
+    /// An index as `u32`, at the first of the four lanes.
     pub(super) fn position(&self, index: &Index) -> String {
-        index::text(index, &self.axes, &self.program.axes)
+        let axes: Vec<_> = self.axes.iter().map(|a| a.text.clone()).collect();
+        index::text(index, &axes, &self.program.axes)
     }
 
-    /// The name of an index at lane `i` of the four.
+    /// An index at lane `i` of the four.
     pub(super) fn position_at(&self, index: &Index, i: usize) -> String {
-        let mut axes = self.axes.clone();
-        if let Some(axis) = self.lane.and_then(|lane| axes.get_mut(lane)) {
-            *axis = format!("({axis} + {i}u)");
-        }
+        let axes = self.axes.iter().enumerate();
+        let axes: Vec<_> = axes
+            .map(|(axis, a)| match self.lane {
+                Some(lane) if lane == axis => format!("({} + {i}u)", a.text),
+                _ => a.text.clone(),
+            })
+            .collect();
         index::text(index, &axes, &self.program.axes)
     }
 
     /// A quad of an operand: the index divided by four.
     pub(super) fn quad(&self, index: &Index) -> String {
-        format!("({} / 4u)", self.position(index))
+        match index::quarter(index) {
+            Some(quarter) => {
+                let axes = self.axes.iter();
+                let axes: Vec<_> = axes
+                    .map(|a| a.quad.as_ref().unwrap_or(&a.text).clone())
+                    .collect();
+                index::text(&quarter, &axes, &self.program.axes)
+            }
+            None => format!("({} / 4u)", self.position(index)),
+        }
     }
 
     /// Whether four lanes read four neighbours from a multiple of four on.
@@ -148,7 +170,7 @@ impl<'a> Emitter<'a> {
         self.lane.is_some_and(|lane| index::is_quad(index, lane))
     }
 
-    fn is_constant(&self, index: &Index) -> bool {
+    pub(super) fn is_constant(&self, index: &Index) -> bool {
         self.lane.is_none_or(|lane| index::is_constant(index, lane))
     }
 
@@ -201,86 +223,6 @@ impl<'a> Emitter<'a> {
             text: name,
             wide: value.wide,
         })
-    }
-
-    fn load(
-        &self,
-        operand: usize,
-        index: &Index,
-        row: Option<&(Value, u32)>,
-        guard: Option<&Value>,
-    ) -> Value {
-        let dtype = self.memory.dtype(operand);
-        let varies = row.is_some_and(|(row, _)| row.wide) || guard.is_some_and(|g| g.wide);
-        let rows = |i: usize, unit: u32| match row {
-            Some((row, stride)) => {
-                format!("u32({}) * {}u + ", part(row, i), stride / unit)
-            }
-            None => String::new(),
-        };
-        let guarded = |at: String, i: usize| match guard {
-            Some(guard) => format!("select(0u, {at}, {})", part(guard, i)),
-            None => at,
-        };
-        let zero = |loaded: String, wide: bool, i: usize| match guard {
-            Some(guard) => {
-                let ty = if wide {
-                    format!("vec4<{}>", scalar(dtype))
-                } else {
-                    scalar(dtype).to_owned()
-                };
-                format!("select({ty}(), {loaded}, {})", part(guard, i))
-            }
-            None => loaded,
-        };
-        let stride_fits = row.is_none_or(|(_, stride)| stride.is_multiple_of(4));
-        if self.is_quad(index) && !varies && stride_fits {
-            let quad = guarded(format!("({}{})", rows(0, 4), self.quad(index)), 0);
-            return wide(zero(self.memory.load4(operand, &quad), true, 0));
-        }
-        let one = |i: usize, at: String| {
-            let at = guarded(format!("({}{at})", rows(i, 1)), i);
-            zero(self.memory.load(operand, &at), false, i)
-        };
-        if self.is_constant(index) && !varies {
-            return narrow(one(0, self.position(index)));
-        }
-        wide(compose(dtype, |i| one(i, self.position_at(index, i))))
-    }
-
-    /// A position as `i32`.
-    fn index(&self, index: &Index) -> Value {
-        if self.is_constant(index) {
-            return narrow(format!("i32({})", self.position(index)));
-        }
-        if self.is_quad(index) {
-            let first = self.position(index);
-            return wide(format!("(i32({first}) + vec4<i32>(0, 1, 2, 3))"));
-        }
-        wide(compose(DType::I32, |i| {
-            format!("i32({})", self.position_at(index, i))
-        }))
-    }
-
-    fn random(&self, stream: u64, index: &Index) -> Value {
-        let words = |quad: &str| {
-            format!(
-                "g_philox(vec2<u32>({}, {}), vec4<u32>({quad}, {}, {}u, {}u))",
-                step_word(step_row::SEED_LOW),
-                step_word(step_row::SEED_HIGH),
-                step_word(step_row::STEP),
-                stream & 0xffff_ffff,
-                stream >> 32
-            )
-        };
-        let one = |at: &str| format!("{}[{at} % 4u]", words(&format!("{at} / 4u")));
-        if self.is_quad(index) {
-            return wide(words(&self.quad(index)));
-        }
-        if self.is_constant(index) {
-            return narrow(one(&self.position(index)));
-        }
-        wide(compose(DType::U32, |i| one(&self.position_at(index, i))))
     }
 
     fn unary(&self, op: Unary, x: ExprId) -> Result<Value, ShaderError> {
@@ -360,129 +302,4 @@ impl<'a> Emitter<'a> {
 /// The id of an expression by its place.
 pub(super) fn id_of(i: usize) -> ExprId {
     ExprId(u32::try_from(i).unwrap_or(u32::MAX))
-}
-
-fn narrow(text: String) -> Value {
-    Value { text, wide: false }
-}
-
-fn wide(text: String) -> Value {
-    Value { text, wide: true }
-}
-
-/// A value for lane `i` of the four.
-fn part(value: &Value, i: usize) -> String {
-    match (value.wide, PARTS.get(i)) {
-        (true, Some(part)) => format!("{}.{part}", value.text),
-        _ => value.text.clone(),
-    }
-}
-
-fn widen(value: &Value, dtype: DType) -> String {
-    if value.wide {
-        value.text.clone()
-    } else {
-        format!("vec4<{}>({})", scalar(dtype), value.text)
-    }
-}
-
-/// A `vec4` from what each lane computes.
-fn compose(dtype: DType, one: impl Fn(usize) -> String) -> String {
-    let parts = [0, 1, 2, 3].map(one);
-    format!("vec4<{}>({})", scalar(dtype), parts.join(", "))
-}
-
-/// A call of a scalar function, once for each lane if an argument is wide.
-fn call(function: &str, result: &str, arguments: &[&Value]) -> Value {
-    let one = |i: usize| {
-        let arguments: Vec<_> = arguments.iter().map(|a| part(a, i)).collect();
-        format!("{function}({})", arguments.join(", "))
-    };
-    if arguments.iter().any(|a| a.wide) {
-        let parts = [0, 1, 2, 3].map(one);
-        wide(format!("vec4<{result}>({})", parts.join(", ")))
-    } else {
-        narrow(one(0))
-    }
-}
-
-fn in_range(position: &Value, low: i64, high: i64) -> Value {
-    let p = &position.text;
-    let text = if position.wide {
-        format!("(({p}) >= vec4<i32>({low})) & (({p}) < vec4<i32>({high}))")
-    } else {
-        format!("(({p}) >= {low}) & (({p}) < {high})")
-    };
-    Value {
-        text,
-        wide: position.wide,
-    }
-}
-
-fn cast(x: &Value, from: DType, to: DType) -> Value {
-    use DType::{Bool, F32, I32, U32};
-    let plain = |ty: &str| {
-        let text = if x.wide {
-            format!("vec4<{ty}>({})", x.text)
-        } else {
-            format!("{ty}({})", x.text)
-        };
-        Value { text, wide: x.wide }
-    };
-    match (from, to) {
-        (F32, I32) => call("g_f32_to_i32", "i32", &[x]),
-        (F32, U32) => call("g_f32_to_u32", "u32", &[x]),
-        (F32, Bool) => call("g_f32_to_bool", "bool", &[x]),
-        _ if from == to => x.clone(),
-        // Integers keep their bits, bool gives 0 or 1, and an integer is true if not 0.
-        _ => plain(scalar(to)),
-    }
-}
-
-/// A constant as WGSL.
-pub(super) fn literal(v: Scalar) -> String {
-    match v {
-        Scalar::F32(_) => {
-            let v = f32::from_bits(v.to_bits());
-            if v.is_nan() {
-                return "g_nan()".to_owned();
-            }
-            // WGSL has no infinity; graphs use the largest finite numbers in its place.
-            let digits = if v.abs() >= f32::MAX {
-                // The shortest decimal of the largest number is above it, which tint refuses.
-                "0x1.fffffep+127f".to_owned()
-            } else {
-                format!("{:?}f", v.abs())
-            };
-            // Parentheses, since `--1.0` is no WGSL.
-            if v.is_sign_negative() {
-                format!("(-{digits})")
-            } else {
-                digits
-            }
-        }
-        Scalar::I32(i32::MIN) => "(-2147483647 - 1)".to_owned(),
-        Scalar::I32(v) => format!("i32({v})"),
-        Scalar::U32(v) => format!("{v}u"),
-        Scalar::Bool(v) => v.to_string(),
-    }
-}
-
-/// A template with its arguments in place of the identifiers that name them.
-fn substitute(template: &str, arguments: &[(&str, &String)]) -> String {
-    let mut text = String::new();
-    let mut rest = template;
-    while let Some(c) = rest.chars().next() {
-        let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
-        let end = if is_word(c) {
-            rest.find(|c| !is_word(c)).unwrap_or(rest.len())
-        } else {
-            c.len_utf8()
-        };
-        let (word, after) = rest.split_at(end);
-        let argument = arguments.iter().find(|(name, _)| *name == word);
-        text.push_str(argument.map_or(word, |(_, value)| value));
-        rest = after;
-    }
-    text
 }

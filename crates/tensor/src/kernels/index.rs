@@ -83,6 +83,17 @@ pub(super) fn is_quad(index: &Index, lane: usize) -> bool {
         })
 }
 
+/// A quarter of an index that is a quad, in terms of a quarter of the lane axis: where only whole
+/// axes are summed, the division can be done beforehand.
+pub(super) fn quarter(index: &Index) -> Option<Index> {
+    let start = Index::constant(index.offset() / 4);
+    index.terms().iter().try_fold(start, |sum, (atom, c)| {
+        let Atom::Axis(axis) = atom else { return None };
+        let c = if *c == 1 { 1 } else { c / 4 };
+        Some(sum.plus(&Index::axis(*axis).scaled(c)))
+    })
+}
+
 /// Whether the four positions `lane = 4i..4i + 4` are all the same.
 pub(super) fn is_constant(index: &Index, lane: usize) -> bool {
     index.terms().iter().all(|(atom, _)| rests_with(atom, lane))

@@ -10,8 +10,10 @@ pub mod matmul;
 mod memory;
 mod module;
 pub mod program;
+mod reads;
 mod scatter;
 mod take;
+mod value;
 mod writer;
 
 use gradus_graph::plan::{Kernel, KernelKind, Plan};

@@ -11,9 +11,10 @@
 
 use gradus_graph::Expr;
 
-use super::super::expr::{Emitter, Value, id_of};
+use super::super::expr::{Axis, Emitter, id_of};
 use super::super::memory::Memory;
 use super::super::program::store;
+use super::super::value::Value;
 use super::super::{ShaderError, Writer};
 use super::Product;
 
@@ -29,8 +30,11 @@ pub(super) fn declare(
     } else {
         ("store", "f32")
     };
-    let axes = ["batch", "row", "col"].map(str::to_owned).to_vec();
-    let mut emitter = Emitter::new(program, memory, axes, product.wide.then_some(2));
+    let mut axes = ["batch", "row", "col"].map(Axis::new);
+    if product.wide {
+        axes[2].quad = Some("quad".to_owned());
+    }
+    let mut emitter = Emitter::new(program, memory, axes.to_vec(), product.wide.then_some(2));
     for (i, expr) in program.exprs.iter().enumerate() {
         if *expr == Expr::Accumulator {
             let value = Value {
@@ -42,6 +46,9 @@ pub(super) fn declare(
     }
     let head = format!("fn {name}(batch: u32, row: u32, col: u32, acc: {ty})");
     out.block(head, |out| {
+        if product.wide {
+            out.line("let quad = col / 4u;");
+        }
         emitter.emit(out, program.stores.iter().map(|s| s.value))?;
         program
             .stores

@@ -7,6 +7,7 @@
 mod choose;
 mod epilogue;
 mod register;
+mod side;
 mod sliced;
 mod software;
 mod strip;

@@ -11,9 +11,9 @@
 //! neighbouring vectors and no two of them meet in a bank.
 
 use super::super::Writer;
-use super::strip::Strip;
+use super::side::Side;
 use super::tile::zero;
-use super::{Entry, Product, component, compose, vector};
+use super::{Entry, Product, component, compose};
 
 /// A block of C, the slice of K that workgroup memory holds, and an invocation's share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,9 +35,6 @@ impl Tiled {
         (self.rows / self.tile_rows) * (self.cols / self.tile_cols)
     }
 }
-
-/// Elements added to each line in workgroup memory.
-const PAD: u32 = 4;
 
 pub(super) fn kernel(product: &Product<'_>, v: Tiled) -> Entry {
     let down = product.m.div_ceil(v.rows);
@@ -86,149 +83,6 @@ pub(super) fn kernel(product: &Product<'_>, v: Tiled) -> Entry {
         workgroup_memory: floats * 4,
         functions: functions.finish(),
         body: out.finish(),
-    }
-}
-
-/// One operand and how the workgroup fetches its slice.
-struct Side<'a> {
-    strip: &'a Strip,
-    axis: &'static str,
-    /// Lanes of the operand.
-    lanes: u32,
-    /// Lanes of the block.
-    block: u32,
-}
-
-impl<'a> Side<'a> {
-    fn new(strip: &'a Strip, axis: &'static str, lanes: u32, block: u32) -> Self {
-        Self {
-            strip,
-            axis,
-            lanes,
-            block,
-        }
-    }
-
-    /// Elements of a line in workgroup memory.
-    fn line(&self) -> u32 {
-        self.block + PAD
-    }
-
-    /// Loads that lie side by side in memory, and how many each invocation makes.
-    fn loads(&self, v: Tiled) -> (u32, u32) {
-        let unit = self.strip.unit();
-        let along = if self.strip.along_k {
-            v.depth
-        } else {
-            self.block
-        } / unit;
-        (along, self.block * v.depth / unit / v.invocations())
-    }
-
-    /// Declares the pointers of this invocation's loads, and where it puts what they bring.
-    fn start(&self, out: &mut Writer, v: Tiled) {
-        let name = self.strip.name;
-        let unit = self.strip.unit();
-        let (along, loads) = self.loads(v);
-        // Invocations beside each other load neighbours, those below the next line.
-        let lines = v.invocations() / along;
-        out.line(format_args!(
-            "let {name}_along = lane % {along}u * {unit}u;"
-        ));
-        out.line(format_args!("let {name}_line = lane / {along}u;"));
-        let edge = !self.lanes.is_multiple_of(self.block);
-        let axis = self.axis;
-        if !self.strip.along_k {
-            let lane = format!("{axis}0 + {name}_along");
-            let lane = clamped(lane, edge, self.lanes - unit.min(self.lanes));
-            let start = self.strip.start("batch", &format!("({lane})"));
-            let line = self.strip.line();
-            out.line(format_args!(
-                "var p{name} = {start} + {name}_line * {line}u;"
-            ));
-            return;
-        }
-        // At an edge each load needs its own pointer, since lanes are clamped one by one.
-        for load in 0..if edge { loads } else { 1 } {
-            let lane = format!("{axis}0 + {name}_line + {}u", load * lines);
-            let lane = clamped(lane, edge, self.lanes - 1);
-            let start = self.strip.start("batch", &format!("({lane})"));
-            let along = format!("{name}_along / {unit}u");
-            out.line(format_args!("var p{name}{load} = {start} + {along};"));
-        }
-    }
-
-    /// Loads this invocation's part of the slice at this step, and moves on.
-    fn load(&self, out: &mut Writer, product: &Product<'_>, v: Tiled) {
-        let name = self.strip.name;
-        let (along, loads) = self.loads(v);
-        let lines = v.invocations() / along;
-        let edge = self.strip.along_k && !self.lanes.is_multiple_of(self.block);
-        let pointer = if self.strip.along_k { "0" } else { "" };
-        let partial = !product.k.is_multiple_of(v.depth);
-        for load in 0..loads {
-            let at = if edge {
-                format!("p{name}{load}")
-            } else {
-                let lines = load * lines * self.strip.line();
-                format!("p{name}{pointer} + {lines}u")
-            };
-            let value = if partial {
-                // Beyond K nothing is read and both factors are 0.
-                let term = if self.strip.along_k {
-                    format!("{name}_along")
-                } else {
-                    format!("{name}_line + {}u", load * lines)
-                };
-                let inside = format!("step * {}u + {term} < {}u", v.depth, product.k);
-                out.line(format_args!("let {name}_in{load} = {inside};"));
-                let loaded = self
-                    .strip
-                    .load(&format!("select(0u, {at}, {name}_in{load})"));
-                let zero = vector(self.strip.unit());
-                format!("select({zero}(), {loaded}, {name}_in{load})")
-            } else {
-                self.strip.load(&at)
-            };
-            out.line(format_args!("let {name}{load} = {value};"));
-        }
-        let step = self.strip.advance(v.depth);
-        if !self.strip.along_k {
-            out.line(format_args!("p{name} += {step}u;"));
-            return;
-        }
-        for load in 0..if edge { loads } else { 1 } {
-            out.line(format_args!("p{name}{load} += {step}u;"));
-        }
-    }
-
-    /// Puts what was loaded into workgroup memory.
-    fn publish(&self, out: &mut Writer, v: Tiled) {
-        let (name, unit, line) = (self.strip.name, self.strip.unit(), self.line());
-        let (along, loads) = self.loads(v);
-        let lines = v.invocations() / along;
-        for load in 0..loads {
-            for i in 0..unit {
-                let place = if self.strip.along_k {
-                    let lane = load * lines;
-                    format!("({name}_along + {i}u) * {line}u + {name}_line + {lane}u")
-                } else {
-                    let first = load * lines * line + i;
-                    format!("{name}_line * {line}u + {name}_along + {first}u")
-                };
-                let part = component(unit, i);
-                out.line(format_args!("tile_{name}[{place}] = {name}{load}{part};"));
-            }
-        }
-    }
-}
-
-/// An index that stays below the edge.
-fn clamped(index: String, edge: bool, last: u32) -> String {
-    if edge {
-        format!("min({index}, {last}u)")
-    } else {
-        index
     }
 }
 

@@ -2,6 +2,7 @@
 
 use gradus_graph::{Atom, Expr, Index, Program};
 
+use super::super::expr::Axis;
 use super::super::{ShaderError, Writer, small};
 
 /// The program over as few axes as possible: axes of size 1 go, and neighbours that every index
@@ -29,12 +30,13 @@ pub(crate) fn unravel(
     position: &str,
     sizes: &[usize],
     quads: bool,
-) -> Result<Vec<String>, ShaderError> {
+) -> Result<Vec<Axis>, ShaderError> {
     let last = sizes.len().saturating_sub(1);
-    let mut names = Vec::new();
+    let mut axes = Vec::new();
     let mut below = 1;
     for (axis, &size) in sizes.iter().enumerate().rev() {
-        let size = small(size)? / if quads && axis == last { 4 } else { 1 };
+        let is_quad = quads && axis == last;
+        let size = small(size)? / if is_quad { 4 } else { 1 };
         let mut text = position.to_owned();
         if below > 1 {
             text = format!("{text} / {below}u");
@@ -42,15 +44,19 @@ pub(crate) fn unravel(
         if axis > 0 {
             text = format!("{text} % {size}u");
         }
-        if quads && axis == last {
-            text = format!("({text}) * 4u");
+        let mut new = Axis::new(format!("{name}{axis}"));
+        if is_quad {
+            let quad = format!("{name}{axis}_quad");
+            out.line(format_args!("let {quad} = {text};"));
+            text = format!("{quad} * 4u");
+            new.quad = Some(quad);
         }
-        out.line(format_args!("let {name}{axis} = {text};"));
-        names.push(format!("{name}{axis}"));
+        out.line(format_args!("let {} = {text};", new.text));
+        axes.push(new);
         below *= size.max(1);
     }
-    names.reverse();
-    Ok(names)
+    axes.reverse();
+    Ok(axes)
 }
 
 /// The program with this axis, of size 1, gone.

@@ -2,6 +2,7 @@
 
 mod axes;
 mod choose;
+mod passes;
 mod pointwise;
 mod reduce;
 mod rows;
@@ -69,21 +70,31 @@ pub(super) fn store(out: &mut Writer, emitter: &Emitter<'_>, s: &Store) -> Resul
         out.line(memory.store(s.operand, &emitter.position(&s.index), &value.text));
         return Ok(());
     }
+    let value = emitter.get(s.value)?;
+    if value.wide {
+        write(out, emitter, s, &value.text);
+        return Ok(());
+    }
     // Named, so that its components can be taken.
-    let name = format!("s{}", s.value.index());
-    let value = emitter.widened(s.value)?;
+    let wide = emitter.widened(s.value)?;
     out.block("", |out| {
-        out.line(format_args!("let {name} = {value};"));
-        if emitter.is_quad(&s.index) {
-            for line in memory.store4(s.operand, &emitter.quad(&s.index), &name) {
-                out.line(line);
-            }
-            return;
-        }
-        for (i, part) in ["x", "y", "z", "w"].iter().enumerate() {
-            let at = emitter.position_at(&s.index, i);
-            out.line(memory.store(s.operand, &at, &format!("{name}.{part}")));
-        }
+        out.line(format_args!("let value = {wide};"));
+        write(out, emitter, s, "value");
     });
     Ok(())
+}
+
+/// Writes the store of four values along the lane axis.
+fn write(out: &mut Writer, emitter: &Emitter<'_>, s: &Store, value: &str) {
+    let memory = emitter.memory;
+    if emitter.is_quad(&s.index) {
+        for line in memory.store4(s.operand, &emitter.quad(&s.index), value) {
+            out.line(line);
+        }
+        return;
+    }
+    for (i, part) in ["x", "y", "z", "w"].iter().enumerate() {
+        let at = emitter.position_at(&s.index, i);
+        out.line(memory.store(s.operand, &at, &format!("{value}.{part}")));
+    }
 }

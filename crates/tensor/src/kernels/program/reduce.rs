@@ -5,10 +5,11 @@
 //! the tree joins neighbours half and half again.
 
 use gradus_graph::ops::Reduction;
-use gradus_graph::{DType, Expr, ExprId, Scalar};
+use gradus_graph::{DType, Expr, ExprId, Program, Scalar};
 
-use super::super::expr::{Emitter, Value, id_of, literal};
+use super::super::expr::Emitter;
 use super::super::memory::scalar;
+use super::super::value::{Value, literal};
 use super::super::{ShaderError, Writer};
 use super::rows::{Rows, Wide};
 
@@ -25,19 +26,20 @@ pub(super) struct Accumulator {
 }
 
 impl Accumulator {
-    /// The reduction that expression `i` is, if it is one.
-    pub(super) fn of(emitter: &Emitter<'_>, i: usize, rows: Rows) -> Option<Self> {
-        let (op, x, arg) = match emitter.program.exprs.get(i)? {
+    /// The reduction that an expression is, if it is one.
+    pub(super) fn of(program: &Program, id: ExprId, rows: Rows) -> Option<Self> {
+        let (op, x, arg) = match program.expr(id)? {
             Expr::Reduce(op, x) => (*op, *x, false),
             Expr::ArgReduce(op, x) => (*op, *x, true),
             _ => return None,
         };
+        let dtype = program.dtypes.get(x.index());
         Some(Self {
-            id: id_of(i),
+            id,
             x,
             op,
             arg,
-            dtype: emitter.dtype(x),
+            dtype: dtype.copied().unwrap_or(DType::F32),
             rows,
         })
     }

@@ -3,12 +3,13 @@
 //! The kernel walks the reduced axes once for each pass of the program. What a pass needs along
 //! those axes is computed anew; what it found, and all else that belongs to the row, is kept.
 
-use gradus_graph::{Expr, ExprId, Program, Store};
+use gradus_graph::Program;
 
-use super::super::expr::{Emitter, id_of};
+use super::super::expr::{Axis, Emitter};
 use super::super::memory::Memory;
 use super::super::module::Entry;
 use super::super::{MAX_TRIPS, Shader, ShaderError, Writer, small};
+use super::passes::{Pass, Passes};
 use super::reduce::Accumulator;
 use super::{axes, note, store};
 
@@ -91,12 +92,6 @@ struct Kernel<'a> {
     steps: u32,
 }
 
-/// What one walk over the reduced axes does.
-struct Pass<'a> {
-    accumulators: Vec<Accumulator>,
-    stores: Vec<&'a Store>,
-}
-
 impl Kernel<'_> {
     /// Writes the statements and gives all accumulators.
     fn body(&self, out: &mut Writer) -> Result<Vec<Accumulator>, ShaderError> {
@@ -105,14 +100,10 @@ impl Kernel<'_> {
         let kept = program.axes.get(..program.kept).unwrap_or_default();
         let wide_rows = self.v.wide == Wide::Kept;
         let mut names = axes::unravel(out, "i", "row", kept, wide_rows)?;
-        names.resize(program.axes.len(), "0u".to_owned());
+        names.resize(program.axes.len(), Axis::new("0u"));
         let mut row = Emitter::new(program, self.memory, names, self.lane);
 
-        let (full, passes) = (program.full(), program.passes());
-        let is_full = |id: ExprId| full.get(id.index()) == Some(&true);
-        let pass_of = |id: ExprId| passes.get(id.index()).copied().unwrap_or(0);
-        let plan = self.plan(&row, &is_full, &pass_of);
-        let needed = needed(program);
+        let plan = Passes::new(program, self.v);
         // A small row lives in registers from pass to pass.
         let mut inline = Vec::new();
         if self.v.slices == 1 && self.steps <= INLINE_STEPS {
@@ -120,19 +111,13 @@ impl Kernel<'_> {
                 inline.push(self.step(&row, step));
             }
         }
-        for (number, pass) in plan.iter().enumerate() {
-            let known: Vec<_> = (0..program.exprs.len())
-                .filter(|i| needed.get(*i) == Some(&true) && full.get(*i) == Some(&false))
-                .filter(|i| passes.get(*i).is_some_and(|p| *p <= number))
-                .filter(|i| !program.exprs.get(*i).is_some_and(Expr::is_reduction))
-                .map(id_of)
-                .collect();
-            row.emit(out, known.iter().copied())?;
+        for pass in &plan.passes {
+            row.emit(out, pass.of_row.iter().copied())?;
             for a in &pass.accumulators {
                 a.start(out);
             }
             if inline.is_empty() {
-                self.walk(out, &row, pass, live, plan.len())?;
+                self.walk(out, &row, pass, live, plan.passes.len())?;
             } else {
                 for (step, at) in (0u32..).zip(&mut inline) {
                     at.learn(&row);
@@ -146,7 +131,7 @@ impl Kernel<'_> {
                 row.set(a.id(), value);
             }
         }
-        let last: Vec<_> = program.stores.iter().filter(|s| !self.walks(s)).collect();
+        let last = plan.row_stores;
         row.emit(out, last.iter().map(|s| s.value))?;
         let mut condition = Vec::new();
         if self.v.slices > 1 {
@@ -159,7 +144,8 @@ impl Kernel<'_> {
         } else {
             out.block(format_args!("if {}", condition.join(" && ")), write)?;
         }
-        Ok(plan.into_iter().flat_map(|p| p.accumulators).collect())
+        let all = plan.passes.into_iter();
+        Ok(all.flat_map(|p| p.accumulators).collect())
     }
 
     /// Finds this invocation's row and its share of it. Gives the condition under which the row
@@ -209,61 +195,6 @@ impl Kernel<'_> {
         }
     }
 
-    /// Whether a store happens once for every element of a row.
-    fn walks(&self, s: &Store) -> bool {
-        let full = self.program.full();
-        full.get(s.value.index()) == Some(&true) || self.program.is_full_index(&s.index)
-    }
-
-    /// What each pass does. An operand that is updated in place is written in the last pass, after
-    /// every pass that computes from its old value.
-    fn plan(
-        &self,
-        emitter: &Emitter<'_>,
-        is_full: &dyn Fn(ExprId) -> bool,
-        pass_of: &dyn Fn(ExprId) -> usize,
-    ) -> Vec<Pass<'_>> {
-        let program = self.program;
-        let needed = needed(program);
-        let accumulators: Vec<_> = (0..program.exprs.len())
-            .filter(|i| needed.get(*i) == Some(&true))
-            .filter_map(|i| Some((pass_of(id_of(i)), Accumulator::of(emitter, i, self.v)?)))
-            .collect();
-        let known = |id: ExprId| {
-            let reduced = program.expr(id).is_some_and(Expr::is_reduction);
-            pass_of(id) + usize::from(reduced && !is_full(id))
-        };
-        let stores: Vec<_> = program.stores.iter().filter(|s| self.walks(s)).collect();
-        let last = accumulators
-            .iter()
-            .map(|(pass, _)| *pass)
-            .chain(stores.iter().map(|s| known(s.value)))
-            .max();
-        let reads = |operand: usize| {
-            program.exprs.iter().any(|e| {
-                matches!(e, Expr::Load { operand: o, .. } | Expr::LoadRow { operand: o, .. } if *o == operand)
-            })
-        };
-        let passes = last.map_or(0, |last| last + 1);
-        (0..passes)
-            .map(|number| Pass {
-                accumulators: accumulators
-                    .iter()
-                    .filter(|(pass, _)| *pass == number)
-                    .map(|(_, a)| *a)
-                    .collect(),
-                stores: stores
-                    .iter()
-                    .filter(|s| {
-                        let own = known(s.value);
-                        number == if reads(s.operand) { passes - 1 } else { own }
-                    })
-                    .copied()
-                    .collect(),
-            })
-            .collect()
-    }
-
     /// The emitter at a fixed step of the reduced axes.
     fn step<'a>(&self, row: &Emitter<'a>, step: u32) -> Emitter<'a> {
         let mut names = row.axes.clone();
@@ -271,7 +202,11 @@ impl Kernel<'_> {
         for axis in (self.program.kept..self.program.axes.len()).rev() {
             let size = self.program.axes.get(axis).copied().unwrap_or(1).max(1);
             if let Some(name) = names.get_mut(axis) {
-                *name = format!("{}u", rest % size);
+                let at = rest % size;
+                *name = Axis {
+                    text: format!("{at}u"),
+                    quad: Some(format!("{}u", at / 4)).filter(|_| self.lane == Some(axis)),
+                };
             }
             rest /= size;
         }
@@ -296,7 +231,10 @@ impl Kernel<'_> {
             copies *= 2;
         }
         let copies = u32::try_from(copies).unwrap_or(1);
-        let whole = self.steps / (copies * slices) * copies * slices;
+        let whole = match copies {
+            1 => self.steps,
+            _ => self.steps / (copies * slices) * copies * slices,
+        };
         let start = if slices == 1 { "0u" } else { "slice" };
         // A loop of whole rounds, and one over what is left.
         for (from, to, copies) in [(0, whole, copies), (whole, self.steps, 1)] {
@@ -307,8 +245,13 @@ impl Kernel<'_> {
                 Some(live) => format!("select(0u, {to}u, {live})"),
                 None => format!("{to}u"),
             };
+            let from = if from == 0 {
+                start.to_owned()
+            } else {
+                format!("{from}u + {start}")
+            };
             let head = format!(
-                "for (var step = {from}u + {start}; step < {end}; step += {}u)",
+                "for (var step = {from}; step < {end}; step += {}u)",
                 copies * slices
             );
             out.block(head, |out| {
@@ -379,24 +322,4 @@ impl Kernel<'_> {
         }
         out.line("workgroupBarrier();");
     }
-}
-
-/// Which expressions the stores need.
-fn needed(program: &Program) -> Vec<bool> {
-    let mut needed = vec![false; program.exprs.len()];
-    for store in &program.stores {
-        if let Some(n) = needed.get_mut(store.value.index()) {
-            *n = true;
-        }
-    }
-    for (i, expr) in program.exprs.iter().enumerate().rev() {
-        if needed.get(i) == Some(&true) {
-            for x in expr.uses() {
-                if let Some(n) = needed.get_mut(x.index()) {
-                    *n = true;
-                }
-            }
-        }
-    }
-    needed
 }
