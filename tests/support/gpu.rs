@@ -16,10 +16,13 @@ impl Gpu {
     pub(crate) fn from_env() -> Self {
         let mode = std::env::var("GRADUS_TEST_GPU").unwrap_or_else(|_| "auto".into());
         let device = match mode.as_str() {
-            "off" => Err("GRADUS_TEST_GPU=off".to_string()),
-            _ => Device::gpu()
+            "auto" | "required" => Device::gpu()
                 .or_else(|_| Device::named("software"))
                 .map_err(|e| e.to_string()),
+            "off" => Err("GRADUS_TEST_GPU=off".to_string()),
+            _ => Err(format!(
+                "GRADUS_TEST_GPU={mode} is none of auto, required, off"
+            )),
         };
         match &device {
             Ok(device) => eprintln!("GPU tests run on {device}"),
@@ -27,7 +30,8 @@ impl Gpu {
         }
         Self {
             device,
-            required: mode == "required",
+            // A misspelt mode must not turn the requirement off.
+            required: !matches!(mode.as_str(), "auto" | "off"),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gradus_cpu::CpuRuntime;
-use gradus_cpu::oracle::{parameters, row};
+use gradus_cpu::oracle::row;
 use gradus_graph::backend::{BackendError, ModelMemory, ProgramId, Report, Runtime};
 use gradus_graph::ops::Meta;
 use gradus_graph::plan::{Plan, Request, Role, SlabLayout, Value, lower};
@@ -106,7 +106,7 @@ impl Planned {
         let loss = (training.loss)(&graph);
         let request = Request {
             readbacks: vec![("loss".into(), loss)],
-            gradients: grad(loss, &parameters(&graph)),
+            gradients: grad(loss, &graph.param_vars()),
             optimizer: Some(training.optimizer.as_ref()),
             clip_norm: training.clip_norm,
             ..self.request(&graph)?

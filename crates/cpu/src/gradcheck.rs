@@ -5,7 +5,7 @@ use gradus_graph::philox::{Rng, stream};
 use gradus_graph::{Array, DType, Graph, NodeId, Var, vjp};
 use thiserror::Error;
 
-use crate::oracle::{Feeds, OracleError, Tensor, Values, eval, parameters};
+use crate::oracle::{Feeds, OracleError, Tensor, Values, eval};
 
 /// Length of the step along the direction: truncation grows as its square, rounding as 10⁻¹⁶
 /// divided by it.
@@ -128,7 +128,7 @@ impl Check {
             }
         }
         let infos = graph.params();
-        for (i, (info, var)) in infos.iter().zip(parameters(&graph)).enumerate() {
+        for (i, (info, var)) in infos.iter().zip(graph.param_vars()).enumerate() {
             wrt.push((format!("parameter `{}`", info.name), Slot::Param(i), var));
         }
         if wrt.is_empty() {

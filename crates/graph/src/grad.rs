@@ -57,18 +57,13 @@ fn backward<'g>(y: Var<'g>, dy: Var<'g>, wrt: &[Var<'g>], through: bool) -> Vec<
         };
         let node = graph.node(id);
         let inputs: Vec<Var<'g>> = node.inputs.iter().map(|&i| graph.var(i)).collect();
-        let path = graph
-            .paths()
-            .get(node.path as usize)
-            .cloned()
-            .unwrap_or_default();
-        let parts = graph.within(&path, None, || node.op.vjp(&inputs, graph.var(id), dy));
+        let parts = graph.within_path(node.path, None, || node.op.vjp(&inputs, graph.var(id), dy));
         for (x, dx) in inputs.iter().zip(parts) {
             let wanted = x.id() >= first && depends[(x.id().0 - first.0) as usize];
             let (Some(dx), true) = (dx, wanted && x.dtype() == DType::F32) else {
                 continue;
             };
-            graph.within(&path, None, || {
+            graph.within_path(node.path, None, || {
                 gradients
                     .entry(x.id())
                     .and_modify(|sum| *sum = *sum + dx)

@@ -346,15 +346,26 @@ impl Graph {
         location: Option<&'static Location<'static>>,
         f: impl FnOnce() -> R,
     ) -> R {
+        let known = self.inner.borrow().paths.iter().position(|p| p == path);
+        let index = known.unwrap_or_else(|| {
+            let paths = &mut self.inner.borrow_mut().paths;
+            paths.push(path.to_string());
+            paths.len() - 1
+        });
+        self.within_path(count(index), location, f)
+    }
+
+    /// The same for a path that is known: what [`Node::path`] names.
+    pub(crate) fn within_path<R>(
+        &self,
+        path: u32,
+        location: Option<&'static Location<'static>>,
+        f: impl FnOnce() -> R,
+    ) -> R {
         let before = {
             let mut inner = self.inner.borrow_mut();
-            let known = inner.paths.iter().position(|p| p == path);
-            let index = known.unwrap_or_else(|| {
-                inner.paths.push(path.to_string());
-                inner.paths.len() - 1
-            });
             let before = (inner.path, inner.location);
-            inner.path = count(index);
+            inner.path = path;
             inner.location = location.or(before.1);
             before
         };

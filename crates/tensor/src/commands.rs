@@ -35,30 +35,14 @@ impl Commands {
 
     /// Begins a compute pass; it ends when the value is dropped.
     pub fn pass(&mut self, label: &str) -> Pass<'_> {
-        self.begin(&wgpu::ComputePassDescriptor {
-            label: Some(label),
-            timestamp_writes: None,
-        })
-    }
-
-    /// Begins a compute pass that writes the time of its begin and end into two queries of `set`,
-    /// `first` and the one after. Needs `TIMESTAMP_QUERY`.
-    pub fn timed_pass(&mut self, label: &str, set: &wgpu::QuerySet, first: u32) -> Pass<'_> {
-        let timestamp_writes = Some(wgpu::ComputePassTimestampWrites {
-            query_set: set,
-            beginning_of_pass_write_index: Some(first),
-            end_of_pass_write_index: first.checked_add(1),
-        });
-        self.begin(&wgpu::ComputePassDescriptor {
-            label: Some(label),
-            timestamp_writes,
-        })
-    }
-
-    fn begin(&mut self, descriptor: &wgpu::ComputePassDescriptor<'_>) -> Pass<'_> {
         let counts = &self.device.inner().counts;
         counts.passes.add(1);
-        let pass = self.encoder.begin_compute_pass(descriptor);
+        let pass = self
+            .encoder
+            .begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: Some(label),
+                timestamp_writes: None,
+            });
         Pass {
             pass,
             counts,

@@ -7,7 +7,7 @@
 
 use gradus_data::{Batch, Dataset, datasets};
 use gradus_graph::Array;
-use gradus_nn::{Accuracy, Adam, CrossEntropy, Sequential};
+use gradus_nn::{Accuracy, Adam, CrossEntropy, Dense, Sequential};
 use gradus_train::{Compile, Device, Fit, IntoModel, Model};
 
 fn digits(samples: usize) -> Dataset {
@@ -144,4 +144,30 @@ fn a_batch_of_another_shape_is_refused() {
         error,
         "`x`: the model takes samples f32 [64], found f32 [63]"
     );
+}
+
+#[test]
+fn a_layer_without_bias_has_one_parameter() {
+    let data = digits(64);
+    let net = Sequential::new().layer(Dense::new(10).no_bias());
+    let mut model = net.compile(settings(&data)).unwrap();
+    assert_eq!(model.parameter_names(), ["0.weight"]);
+    model.fit(&data, Fit::epochs(1).quiet()).unwrap();
+}
+
+#[test]
+fn in_order_takes_the_samples_as_they_stand() {
+    let data = digits(96);
+    let fitted = |fit: Fit| {
+        let mut model = model(&data);
+        model.fit(&data, fit.quiet()).unwrap();
+        model.digest().unwrap()
+    };
+    let mut by_hand = model(&data);
+    for indices in data.sequential().batches(32).unwrap() {
+        by_hand.step(&data.gather(indices).unwrap()).unwrap();
+    }
+    let in_order = fitted(Fit::epochs(1).in_order());
+    assert_eq!(in_order, by_hand.digest().unwrap());
+    assert_ne!(in_order, fitted(Fit::epochs(1)));
 }

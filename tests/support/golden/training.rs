@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gradus_cpu::oracle::{Float, Tensor, Trainer, parameters};
+use gradus_cpu::oracle::{Float, Tensor, Trainer};
 use gradus_graph::philox::Rng;
 use gradus_graph::{Array, DType, Graph, Init, Optimizer, Scope, Shape, Var, grad};
 use gradus_nn::{Adam, AdamW, CrossEntropy, Dense, Loss, Sgd};
@@ -101,7 +101,7 @@ impl Training {
         let text = |e: gradus_cpu::oracle::OracleError| e.to_string();
         let graph = Graph::new();
         let loss = (self.loss)(&graph);
-        let gradients = grad(loss, &parameters(&graph));
+        let gradients = grad(loss, &graph.param_vars());
         let params = initial_values(&graph);
         let params = params.iter().map(Tensor::<T>::from_array).collect();
         let optimizer = Arc::clone(&self.optimizer);

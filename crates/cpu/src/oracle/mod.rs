@@ -25,7 +25,7 @@ use gradus_graph::{Graph, Node, NodeId, step_row};
 
 pub use error::OracleError;
 pub use tensor::{Float, Tensor, Values};
-pub use train::{StepResult, Trainer, parameters};
+pub use train::{StepResult, Trainer};
 
 /// The values that a graph's leaves stand for.
 #[derive(Clone, Debug)]

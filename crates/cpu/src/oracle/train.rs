@@ -3,25 +3,10 @@
 
 use std::sync::Arc;
 
-use gradus_graph::ops::Op;
 use gradus_graph::{DType, Graph, Node, NodeId, Optimizer, Shape, Var};
 
 use super::tensor::{Float, Tensor, Values};
 use super::{BadIndex, Feeds, OracleError, error, eval, row};
-
-/// The parameters of a graph as `Var`s, in order of first use.
-pub fn parameters(graph: &Graph) -> Vec<Var<'_>> {
-    let nodes = graph.nodes();
-    let find = |i: usize| {
-        nodes
-            .iter()
-            .position(|n| matches!(n.op, Op::Param(p) if p as usize == i))
-    };
-    (0..graph.params().len())
-        .filter_map(find)
-        .map(|i| graph.var(super::node_id(i)))
-        .collect()
-}
 
 /// Trains as the model would, in the oracle's arithmetic.
 #[derive(Clone, Debug)]
@@ -315,7 +300,7 @@ mod tests {
         let seen = scope.state("seen", (), DType::F32, 0.5);
         scope.update(seen, seen + x.sum_all());
         let loss = (p * x).sum_all() + seen;
-        let gradients = grad(loss, &parameters(&graph));
+        let gradients = grad(loss, &graph.param_vars());
         let ones = Tensor::<f64>::full(p.shape(), 1.0.into());
         let plain = Arc::new(Plain);
         let mut trainer = Trainer::new(&graph, loss, &gradients, vec![ones], plain, 3).unwrap();

@@ -71,7 +71,7 @@ impl Ir {
     /// Rewrites live nodes one by one into a new graph in which equal nodes are one.
     fn rewrite(
         &self,
-        mut rule: impl for<'g> FnMut(&mut Rewriter<'g>, &Node, &[Var<'g>]) -> Var<'g>,
+        rule: impl for<'g> Fn(&mut Rewriter<'g>, &Node, &[Var<'g>]) -> Var<'g>,
     ) -> Self {
         let graph = Graph::new();
         let mut rewriter = Rewriter {
@@ -79,12 +79,8 @@ impl Ir {
             known: BTreeMap::new(),
         };
         let mut map: Vec<Option<Var<'_>>> = vec![None; self.nodes.len()];
-        for (i, node) in self
-            .nodes
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| self.live()[*i])
-        {
+        let live = self.live();
+        for (i, node) in self.nodes.iter().enumerate().filter(|(i, _)| live[*i]) {
             let inputs: Vec<Var<'_>> = node.inputs.iter().filter_map(|x| map[x.index()]).collect();
             let path = self
                 .paths

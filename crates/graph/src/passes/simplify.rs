@@ -6,20 +6,9 @@ use crate::{Node, Scalar, Var};
 
 pub(super) fn run(ir: &Ir) -> Ir {
     let uses = ir.uses();
-    let mut index = 0;
-    let single: Vec<bool> = uses.iter().map(|&n| n == 1).collect();
-    let live = ir.live();
     ir.rewrite(|out, node, inputs| {
-        while !live[index] {
-            index += 1;
-        }
         // Only a product that nothing else reads may be turned around.
-        let sole_reader = node
-            .inputs
-            .iter()
-            .map(|x| single[x.index()])
-            .collect::<Vec<_>>();
-        index += 1;
+        let sole_reader: Vec<bool> = node.inputs.iter().map(|x| uses[x.index()] == 1).collect();
         simplify(out, node, inputs, &sole_reader)
     })
 }

@@ -153,23 +153,4 @@ impl Kernel {
     pub fn writes(&self) -> impl Iterator<Item = ValueId> + '_ {
         self.operands.iter().filter_map(|o| o.writes)
     }
-
-    /// True if the kernel reads the step row.
-    pub fn uses_step_row(&self, plan: &super::Plan) -> bool {
-        let program = match &self.kind {
-            KernelKind::Program(p) => Some(p),
-            KernelKind::MatMul(m) => Some(&m.epilogue),
-            KernelKind::ScatterAdd(_) => None,
-            KernelKind::Take(_) => return true,
-        };
-        let needs =
-            |e: &crate::Expr| matches!(e, crate::Expr::Random { .. } | crate::Expr::StepWord(_));
-        let in_ring = |v: ValueId| {
-            let buffer = plan.values.get(v.index()).map(|value| value.buffer);
-            buffer
-                .and_then(|b| plan.buffers.get(b.index()))
-                .is_some_and(|b| b.role == super::Role::Ring)
-        };
-        program.is_some_and(|p| p.exprs.iter().any(needs)) || self.writes().any(in_ring)
-    }
 }
