@@ -8,6 +8,7 @@ use gradus_graph::backend::{
     BackendError, ModelMemory, Observer, ProgramId, Report, Runtime, StepRow, Ticket,
 };
 use gradus_graph::plan::{KernelKind, Plan, Role, ValueId};
+use gradus_graph::timeline::Timeline;
 use gradus_graph::{Array, step_row};
 
 pub(crate) struct Interpreter {
@@ -208,6 +209,15 @@ impl Runtime for Interpreter {
     ) -> Result<Report, BackendError> {
         let plan = Arc::clone(&self.plans[program.0]);
         self.step(&plan, row, upload, observer)
+    }
+
+    fn profile(
+        &mut self,
+        _: ProgramId,
+        _: &StepRow,
+        _: &[u32],
+    ) -> Result<(Report, Timeline), BackendError> {
+        Err(BackendError::Access("an interpreter has no speed".into()))
     }
 
     fn describe(&self) -> String {

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::plan::{Plan, Role, SlabLayout};
 use crate::step_row;
+use crate::timeline::Timeline;
 
 /// One row of uniform data; see [`step_row`].
 pub type StepRow = [u32; step_row::WORDS];
@@ -98,6 +99,17 @@ pub trait Runtime: Send {
         upload: &[u32],
         observer: &mut Observer<'_>,
     ) -> Result<Report, BackendError>;
+
+    /// Runs one step with the same results as [`Runtime::submit`], and tells when each kernel ran.
+    ///
+    /// # Errors
+    /// As for [`Runtime::submit`].
+    fn profile(
+        &mut self,
+        program: ProgramId,
+        row: &StepRow,
+        upload: &[u32],
+    ) -> Result<(Report, Timeline), BackendError>;
 
     /// For people: the device and its driver.
     fn describe(&self) -> String;

@@ -20,6 +20,7 @@ mod scope;
 mod shape;
 pub mod step_row;
 mod target;
+pub mod timeline;
 mod var;
 
 pub use array::{Array, ArrayError, Data};

@@ -35,13 +35,22 @@ impl Commands {
 
     /// Begins a compute pass; it ends when the value is dropped.
     pub fn pass(&mut self, label: &str) -> Pass<'_> {
+        self.pass_with(label, None)
+    }
+
+    /// The same as [`Commands::pass`], with the device's clock read when it begins and ends.
+    pub(crate) fn pass_with(
+        &mut self,
+        label: &str,
+        timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
+    ) -> Pass<'_> {
         let counts = &self.device.inner().counts;
         counts.passes.add(1);
         let pass = self
             .encoder
             .begin_compute_pass(&wgpu::ComputePassDescriptor {
                 label: Some(label),
-                timestamp_writes: None,
+                timestamp_writes,
             });
         Pass {
             pass,
@@ -141,6 +150,11 @@ impl Pass<'_> {
     /// Sets the step row for the dispatches that follow, whatever their pipelines.
     pub fn set_step_row(&mut self, row: &BindGroup) {
         self.pass.set_bind_group(1, row.wgpu_bind_group(), &[]);
+    }
+
+    /// Reads the device's clock when all dispatches before are done.
+    pub(crate) fn write_timestamp(&mut self, queries: &wgpu::QuerySet, query: u32) {
+        self.pass.write_timestamp(queries, query);
     }
 
     /// Records one dispatch.

@@ -22,6 +22,7 @@ mod read;
 mod reflect;
 mod runtime;
 mod tensor;
+mod timestamps;
 
 pub use adapters::{DeviceInfo, DeviceKind};
 pub use bind::{BindGroup, BufferRange, Dispatch};

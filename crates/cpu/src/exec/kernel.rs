@@ -75,6 +75,16 @@ impl Prepared {
         done
     }
 
+    /// How it is computed, for people.
+    pub(super) const fn how(&self) -> &'static str {
+        match self.body {
+            Body::Program(_) => "program",
+            Body::MatMul(_) => "gemm",
+            Body::Scatter(_) => "scatter",
+            Body::Take(_) => "take",
+        }
+    }
+
     /// The first words of an operand.
     pub(super) fn words(&self, operand: usize, len: usize, buffers: &[Words]) -> Vec<u32> {
         let Some(place) = self.places.get(operand) else {

@@ -26,6 +26,7 @@ use gradus_graph::backend::{
     BackendError, ModelMemory, Observer, ProgramId, Report, Runtime, StepRow, Ticket,
 };
 use gradus_graph::plan::{Plan, Role};
+use gradus_graph::timeline::{KernelTime, Span, Stopwatch, Timeline};
 use pulp::Arch;
 
 pub use self::gemm::gemm_rows;
@@ -57,6 +58,13 @@ struct Executable {
     threads: bool,
 }
 
+/// What to look at while a step runs.
+enum Watch<'a, 'o> {
+    Nothing,
+    Operands(&'a mut Observer<'o>),
+    Time(&'a mut Stopwatch, &'a mut Vec<KernelTime>),
+}
+
 impl CpuRuntime {
     /// The memory of one model, zero.
     pub fn new(memory: ModelMemory) -> Self {
@@ -79,7 +87,7 @@ impl CpuRuntime {
         &mut self,
         program: ProgramId,
         row: &StepRow,
-        mut observer: Option<&mut Observer<'_>>,
+        mut watch: Watch<'_, '_>,
     ) -> Result<Vec<f32>, BackendError> {
         let executable = self
             .programs
@@ -93,14 +101,22 @@ impl CpuRuntime {
         };
         for (line, kernel) in executable.kernels.iter().enumerate() {
             let buffers = &mut self.storage.buffers;
-            let before = observer
-                .is_some()
-                .then(|| executable.operands(line, false, buffers));
+            let before = match &watch {
+                Watch::Operands(_) => executable.operands(line, false, buffers),
+                Watch::Nothing | Watch::Time(..) => Vec::new(),
+            };
             kernel
                 .run(context, buffers)
                 .map_err(|m| executable.fault(line, m))?;
-            if let (Some(observer), Some(before)) = (&mut observer, before) {
-                observer(line, &before, &executable.operands(line, true, buffers))?;
+            match &mut watch {
+                Watch::Nothing => {}
+                Watch::Operands(observer) => {
+                    observer(line, &before, &executable.operands(line, true, buffers))?;
+                }
+                Watch::Time(clock, times) => times.push(KernelTime {
+                    how: kernel.how().into(),
+                    span: clock.lap(),
+                }),
             }
         }
         let len = executable.plan.ring_row;
@@ -223,7 +239,9 @@ impl Runtime for CpuRuntime {
         upload: &[u32],
     ) -> Result<Ticket, BackendError> {
         self.upload(program, upload)?;
-        let rows = rows.iter().map(|row| self.step(program, row, None));
+        let rows = rows
+            .iter()
+            .map(|row| self.step(program, row, Watch::Nothing));
         let rows = rows.collect::<Result<_, _>>()?;
         let ticket = Ticket(self.tickets);
         self.tickets += 1;
@@ -250,11 +268,37 @@ impl Runtime for CpuRuntime {
         observer: &mut Observer<'_>,
     ) -> Result<Report, BackendError> {
         self.upload(program, upload)?;
-        let rows = vec![self.step(program, row, Some(observer))?];
+        let rows = vec![self.step(program, row, Watch::Operands(observer))?];
         Ok(Report {
             rows,
             errors: self.errors(program),
         })
+    }
+
+    fn profile(
+        &mut self,
+        program: ProgramId,
+        row: &StepRow,
+        upload: &[u32],
+    ) -> Result<(Report, Timeline), BackendError> {
+        let mut watch = Stopwatch::start();
+        self.upload(program, upload)?;
+        let (upload, mut kernels) = (watch.lap(), Vec::new());
+        let rows = vec![self.step(program, row, Watch::Time(&mut watch, &mut kernels))?];
+        let run = Span {
+            begin: upload.end,
+            end: watch.lap().end,
+        };
+        let report = Report {
+            rows,
+            errors: self.errors(program),
+        };
+        let timeline = Timeline {
+            clock: "host clock",
+            kernels,
+            host: vec![("upload", upload), ("run", run)],
+        };
+        Ok((report, timeline))
     }
 
     fn describe(&self) -> String {

@@ -22,7 +22,7 @@ pub(super) fn bill(plan: &Plan, bounds: Bounds) -> Bill {
     Bill {
         dispatches: plan.kernels.len(),
         flops: plan.kernels.iter().map(|k| k.flops).sum(),
-        bytes: plan.kernels.iter().map(|k| moved(k, plan)).sum(),
+        bytes: plan.kernels.iter().map(|k| plan.traffic(k)).sum(),
         bytes_bound: plan.kernels.iter().map(|k| bound(k, plan)).sum(),
         transient: of(&is_slot),
         transient_bound: bounds.alive,
@@ -38,18 +38,17 @@ fn bytes(plan: &Plan, v: ValueId) -> u64 {
         .map_or(0, |v| v.meta.bytes() as u64)
 }
 
-/// Bytes a kernel reads and writes, each operand once.
-fn moved(kernel: &Kernel, plan: &Plan) -> u64 {
-    if let KernelKind::Take(take) = &kernel.kind {
-        // Only the rows taken are read.
-        let batch: u64 = kernel.writes().map(|v| bytes(plan, v)).sum();
-        return 2 * batch + take.count as u64 * 4;
+impl Plan {
+    /// Bytes that a kernel of this plan reads and writes, each operand once.
+    pub fn traffic(&self, kernel: &Kernel) -> u64 {
+        let written: u64 = kernel.writes().map(|v| bytes(self, v)).sum();
+        let read = match &kernel.kind {
+            // Only the rows taken are read.
+            KernelKind::Take(take) => written + take.count as u64 * 4,
+            _ => kernel.reads().map(|v| bytes(self, v)).sum(),
+        };
+        read + written
     }
-    kernel
-        .reads()
-        .chain(kernel.writes())
-        .map(|v| bytes(plan, v))
-        .sum()
 }
 
 /// What a kernel must move whatever the fusion: products, reductions and the optimizer their
@@ -66,6 +65,6 @@ fn bound(kernel: &Kernel, plan: &Plan) -> u64 {
             operand(m.a.operand) + operand(m.b.operand) + product + m.row_sum.map_or(0, operand)
         }
         KernelKind::Program(p) if p.is_pointwise() && !kernel.label.starts_with("optimizer/") => 0,
-        _ => moved(kernel, plan),
+        _ => plan.traffic(kernel),
     }
 }

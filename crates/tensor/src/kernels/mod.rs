@@ -104,6 +104,18 @@ pub fn variants(plan: &Plan, kernel: &Kernel) -> Vec<Variant> {
     }
 }
 
+/// The name of the variant that [`shader`] takes, for people.
+pub fn variant(plan: &Plan, kernel: &Kernel) -> String {
+    match &kernel.kind {
+        KernelKind::Program(p) => {
+            program::choose(&program::simplified(p), plan.target.class).to_string()
+        }
+        KernelKind::MatMul(m) => matmul::choose(m, &plan.target).to_string(),
+        KernelKind::ScatterAdd(_) => "scatter".into(),
+        KernelKind::Take(_) => "take".into(),
+    }
+}
+
 fn generate(plan: &Plan, kernel: &Kernel, variant: Option<Variant>) -> Result<Shader, ShaderError> {
     let memory = Memory::new(plan, kernel)?;
     match &kernel.kind {

@@ -1,7 +1,7 @@
 //! How long kernels may take, roughly: so that no submit is so long that a driver gives up on it.
 
 use gradus_graph::DeviceClass;
-use gradus_graph::plan::{Kernel, KernelKind, Plan, ValueId};
+use gradus_graph::plan::{Kernel, Plan};
 
 /// The longest that one submit should take. Drivers reset a device that is busy for some seconds,
 /// and on a desktop nothing is drawn meanwhile.
@@ -22,12 +22,5 @@ fn seconds(plan: &Plan, kernel: &Kernel) -> f64 {
         DeviceClass::Gpu => (5e11, 3e10),
         DeviceClass::Software | DeviceClass::Cpu => (1e10, 4e9),
     };
-    let bytes = |v: ValueId| plan.values.get(v.index()).map_or(0, |v| v.meta.bytes());
-    let written: usize = kernel.writes().map(bytes).sum();
-    let read = match &kernel.kind {
-        // Of the data set only the batch is read.
-        KernelKind::Take(_) => written,
-        _ => kernel.reads().map(bytes).sum(),
-    };
-    kernel.flops as f64 / compute + (read + written) as f64 / memory
+    kernel.flops as f64 / compute + plan.traffic(kernel) as f64 / memory
 }

@@ -8,6 +8,7 @@
 mod error;
 mod estimate;
 mod flight;
+mod profile;
 mod program;
 mod shared;
 mod through;
@@ -19,6 +20,7 @@ use gradus_graph::backend::{
     BackendError, ModelMemory, Observer, ProgramId, Report, Runtime, StepRow, Ticket,
 };
 use gradus_graph::plan::{Plan, Role};
+use gradus_graph::timeline::Timeline;
 
 use crate::buffer::WORD;
 use crate::health::lock;
@@ -240,6 +242,16 @@ impl Runtime for GpuRuntime {
         let program = self.program(program)?;
         program.upload(std::slice::from_ref(row), upload)?;
         through::step(&self.device, program, &self.shared, observer)
+    }
+
+    fn profile(
+        &mut self,
+        program: ProgramId,
+        row: &StepRow,
+        upload: &[u32],
+    ) -> Result<(Report, Timeline), BackendError> {
+        self.check_call(program, std::slice::from_ref(row), upload)?;
+        profile::step(&self.device, self.program(program)?, row, upload)
     }
 
     fn describe(&self) -> String {

@@ -15,7 +15,8 @@ use super::{MemoryUse, estimate};
 use crate::buffer::WORD;
 use crate::launch::{Launch, no_memory};
 use crate::{
-    BindGroup, Buffer, Commands, Device, Dispatch, Pass, STEP_ROW_BYTES, Staging, TensorError, wgpu,
+    BindGroup, Buffer, Commands, Device, Dispatch, Pass, STEP_ROW_BYTES, Staging, TensorError,
+    kernels, wgpu,
 };
 
 /// Steps that one submit can hold: step rows, and rows of the ring.
@@ -239,6 +240,15 @@ impl Program {
     pub(super) fn staging(&self, device: &Device) -> Result<Staging, TensorError> {
         let label = format!("{}/report", self.plan.name);
         Staging::new(device, &label, self.report_bytes(ROWS))
+    }
+
+    /// How a kernel is computed, for people: variant and grid.
+    pub(super) fn how(&self, line: usize) -> String {
+        let kernel = self.plan.kernels.get(line);
+        let variant = kernel.map_or_else(String::new, |k| kernels::variant(&self.plan, k));
+        let grid = self.dispatches.get(line).map_or([0; 3], Dispatch::grid);
+        let [x, y, z] = grid;
+        format!("{variant}, {x}×{y}×{z}")
     }
 
     /// Adds the bytes of its own buffers.

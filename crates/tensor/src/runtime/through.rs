@@ -24,6 +24,11 @@ pub(super) fn step(
         let after = operands(program, shared, kernel, written).map_err(failed)?;
         observer(line, &before, &after)?;
     }
+    Ok(report(device, program)?)
+}
+
+/// What the step reported, read after its last kernel ran.
+pub(super) fn report(device: &Device, program: &Program) -> Result<Report, TensorError> {
     let mut staging = program.staging(device)?;
     let mut commands = Commands::new(device, &program.plan.name)?;
     program.record_report(&mut commands, &staging, 1)?;
@@ -32,7 +37,8 @@ pub(super) fn step(
     Ok(program.report(&bytes, 1))
 }
 
-fn run(device: &Device, program: &Program, line: usize) -> Result<(), TensorError> {
+/// Runs one kernel of the step that was uploaded, and waits for it.
+pub(super) fn run(device: &Device, program: &Program, line: usize) -> Result<(), TensorError> {
     let mut commands = Commands::new(device, &program.plan.name)?;
     program.record(&mut commands.pass(&program.plan.name), line..line + 1, 1);
     commands.submit()?.wait()

@@ -14,6 +14,8 @@ mod strip;
 mod tile;
 mod tiled;
 
+use std::fmt;
+
 use gradus_graph::Program;
 use gradus_graph::plan::MatMulKernel;
 
@@ -37,6 +39,17 @@ pub enum Variant {
     Tiled(Tiled),
     /// Several invocations share a tile and its sum.
     Sliced(Sliced),
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Register(v) if v.shared => write!(f, "register {}×{} shared", v.rows, v.cols),
+            Self::Register(v) => write!(f, "register {}×{}", v.rows, v.cols),
+            Self::Tiled(v) => write!(f, "tiled {}×{}×{}", v.rows, v.cols, v.depth),
+            Self::Sliced(v) => write!(f, "sliced {}×{}/{}", v.rows, v.cols, v.slices),
+        }
+    }
 }
 
 /// One multiplication, with all sizes in 32 bits.

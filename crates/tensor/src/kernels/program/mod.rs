@@ -7,6 +7,8 @@ mod pointwise;
 mod reduce;
 mod rows;
 
+use std::fmt;
+
 use gradus_graph::{Expr, Program, Store};
 
 use super::expr::Emitter;
@@ -25,6 +27,16 @@ pub enum Variant {
     Pointwise(Pointwise),
     /// With reductions: one or more invocations for every row.
     Rows(Rows),
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, wide) = match self {
+            Self::Pointwise(v) => ("pointwise".to_string(), v.wide),
+            Self::Rows(v) => (format!("rows/{}", v.slices), v.wide != Wide::No),
+        };
+        write!(f, "{kind}{}", if wide { " vec4" } else { "" })
+    }
 }
 
 /// The shader of a simplified program in this variant.
