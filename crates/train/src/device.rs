@@ -145,13 +145,13 @@ impl Device {
     }
 }
 
-/// One line of log; on standard error if the program has set up no logger, because which device
-/// was chosen should surprise nobody.
-fn say(line: &str) {
+/// What a person should see without asking: in the log, or on standard error if the program has
+/// set up no logger.
+pub(crate) fn say(text: &str) {
     if log::max_level() == log::LevelFilter::Off {
-        eprintln!("{line}");
+        eprintln!("{text}");
     } else {
-        log::info!("{line}");
+        log::info!("{text}");
     }
 }
 

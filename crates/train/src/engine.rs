@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use gradus_data::Dataset;
 use gradus_graph::Array;
-use gradus_graph::backend::{ProgramId, Runtime, StepRow, Ticket};
+use gradus_graph::backend::{ProgramId, Report, Runtime, StepRow, Ticket};
 use gradus_graph::plan::{Plan, Role};
+use gradus_graph::timeline::Timeline;
 
 use crate::Error;
 use crate::program::{Program, check_indices, fill, readbacks};
@@ -131,6 +132,21 @@ impl Engine {
         Ok(())
     }
 
+    /// Runs one step alone, and tells when its kernels ran.
+    pub(crate) fn profile(
+        &mut self,
+        handle: Handle,
+        row: &StepRow,
+        step: u64,
+        samples: usize,
+    ) -> Result<Timeline, Error> {
+        self.drain()?;
+        let program = self.programs.get(handle.0).ok_or_else(unknown)?;
+        let (report, timeline) = self.runtime.profile(program.id, row, &program.upload)?;
+        self.keep(handle, &report, step, samples)?;
+        Ok(timeline)
+    }
+
     /// Waits until nothing is under way.
     pub(crate) fn drain(&mut self) -> Result<(), Error> {
         while self.finish_one()? {}
@@ -148,16 +164,32 @@ impl Engine {
             return Ok(false);
         };
         let report = self.runtime.wait(pending.ticket)?;
-        let program = self.programs.get(pending.program.0).ok_or_else(unknown)?;
-        check_indices(&program.plan, &report, pending.first_step)?;
-        for (step, row) in (pending.first_step..).zip(&report.rows) {
+        self.keep(
+            pending.program,
+            &report,
+            pending.first_step,
+            pending.samples,
+        )?;
+        Ok(true)
+    }
+
+    fn keep(
+        &mut self,
+        handle: Handle,
+        report: &Report,
+        first_step: u64,
+        samples: usize,
+    ) -> Result<(), Error> {
+        let program = self.programs.get(handle.0).ok_or_else(unknown)?;
+        check_indices(&program.plan, report, first_step)?;
+        for (step, row) in (first_step..).zip(&report.rows) {
             self.done.push_back(Done {
                 step,
-                samples: pending.samples,
+                samples,
                 values: readbacks(&program.plan, row),
             });
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Waits for what is under way, whatever comes of it, and forgets its reports.

@@ -1,9 +1,12 @@
 //! Environment variables. Each is described in `docs/env.md`.
 
+use std::path::PathBuf;
+
 use crate::Error;
 
 const DEVICE: &str = "GRADUS_DEVICE";
 const EXAMPLE_EPOCHS: &str = "GRADUS_EXAMPLE_EPOCHS";
+const PROFILE: &str = "GRADUS_PROFILE";
 
 /// `GRADUS_DEVICE`: `gpu`, `cpu`, or part of an adapter's name. Unset or empty is `None`.
 pub(crate) fn device() -> Result<Option<String>, Error> {
@@ -25,6 +28,11 @@ pub(crate) fn example_epochs() -> Result<Option<usize>, Error> {
             expected,
         }),
     }
+}
+
+/// `GRADUS_PROFILE`: where `fit` writes a trace of a few steps.
+pub(crate) fn profile() -> Result<Option<PathBuf>, Error> {
+    Ok(read(PROFILE, "the path of a file to write")?.map(PathBuf::from))
 }
 
 fn read(name: &'static str, expected: &'static str) -> Result<Option<String>, Error> {

@@ -168,9 +168,9 @@ pub enum Error {
         /// Why.
         source: Box<OracleError>,
     },
-    /// A chart could not be written.
+    /// A chart or a trace could not be written.
     #[error("cannot write {}: {message}", .path.display())]
-    Chart {
+    Write {
         /// The file.
         path: PathBuf,
         /// What went wrong.

@@ -6,6 +6,7 @@ use gradus_data::{Dataset, Order};
 use gradus_graph::plan::Role;
 
 use crate::environment;
+use crate::profile::Profiler;
 use crate::progress::Progress;
 use crate::scores::Totals;
 use crate::trace::Purpose;
@@ -100,6 +101,7 @@ impl Model {
         let resident = self.upload_resident(&train)?;
         let bar = Progress::new(epochs, train.len(), fit.progress);
         let mut run = Run {
+            profiler: Profiler::from_env(&bar)?,
             order: train.sequential(),
             data: &train,
             resident,
@@ -112,7 +114,7 @@ impl Model {
                 run.order.reshuffle(self.spec.seed, self.epoch);
             }
             let start = Instant::now();
-            let outcome = self.run_epoch(&run);
+            let outcome = self.run_epoch(&mut run);
             let train = self.clean(outcome)?;
             let seconds = start.elapsed().as_secs_f64();
             let validation = validation.as_ref().map(|v| self.evaluate(v)).transpose()?;
@@ -126,6 +128,7 @@ impl Model {
             bar.line(|| epoch.to_string());
             history.epochs.push(epoch);
         }
+        self.finish_profile(&mut run.profiler)?;
         bar.finish();
         Ok(history)
     }
@@ -154,7 +157,7 @@ impl Model {
         Ok(true)
     }
 
-    fn run_epoch(&mut self, run: &Run<'_>) -> Result<Scores, Error> {
+    fn run_epoch(&mut self, run: &mut Run<'_>) -> Result<Scores, Error> {
         let mut totals = Totals::default();
         if run.resident {
             self.run_resident(run, &mut totals)?;
@@ -162,7 +165,7 @@ impl Model {
             for indices in run.order.batches(self.spec.batch)? {
                 let program = self.program((Purpose::Train, indices.len(), false))?;
                 self.engine.gather(program, run.data, indices)?;
-                self.train(program, &[0], indices.len())?;
+                self.train_profiled(&mut run.profiler, program, &[0], indices.len())?;
                 self.report(run, &mut totals);
             }
         }
@@ -172,7 +175,7 @@ impl Model {
     }
 
     /// Steps over the data set on the device, several in one submit.
-    fn run_resident(&mut self, run: &Run<'_>, totals: &mut Totals) -> Result<(), Error> {
+    fn run_resident(&mut self, run: &mut Run<'_>, totals: &mut Totals) -> Result<(), Error> {
         self.engine.write(&Role::Order, 0, run.order.indices())?;
         let batch = self.spec.batch;
         let mut first = 0;
@@ -184,7 +187,7 @@ impl Model {
             // The data set has fewer than 2³² samples.
             let firsts = (0..count).map(|i| u32::try_from(first + i * samples).unwrap_or(u32::MAX));
             let firsts: Vec<u32> = firsts.collect();
-            self.train(program, &firsts, samples)?;
+            self.train_profiled(&mut run.profiler, program, &firsts, samples)?;
             self.report(run, totals);
             first += count * samples;
         }
@@ -209,5 +212,6 @@ struct Run<'a> {
     data: &'a Dataset,
     order: Order,
     resident: bool,
+    profiler: Option<Profiler<'a>>,
     bar: &'a Progress,
 }

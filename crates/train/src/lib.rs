@@ -17,6 +17,7 @@ mod parameters;
 #[cfg(feature = "plot")]
 mod plot;
 mod predict;
+mod profile;
 mod program;
 mod progress;
 mod sample;
@@ -34,5 +35,6 @@ pub use fit::Fit;
 pub use history::{Epoch, History};
 pub use model::{Model, Ticket};
 pub use predict::Samples;
+pub use profile::{KernelProfile, Peak, Profile, Roof};
 pub use scores::Scores;
 pub use verify::{Check, Failure, Rules, Verification};

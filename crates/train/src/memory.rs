@@ -3,9 +3,9 @@
 use gradus_graph::plan::{Plan, Role, Segment, Value};
 use gradus_graph::{Array, DType, Shape};
 
-use crate::Error;
 use crate::engine::Engine;
 use crate::trace::Leaves;
+use crate::{Error, Model};
 
 /// One tensor that a model keeps between steps.
 #[derive(Clone, Debug)]
@@ -28,6 +28,38 @@ impl Kept {
 
     pub(crate) fn write(&self, engine: &mut Engine, array: &Array) -> Result<(), Error> {
         engine.write(&self.role, self.first, &array.to_words())
+    }
+}
+
+impl Model {
+    /// Runs something that trains the model, given what it keeps, and leaves it as it was.
+    pub(crate) fn unchanged<T>(
+        &mut self,
+        run: impl FnOnce(&mut Self, &[Array]) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.settle()?;
+        let (before, step) = (self.read_kept()?, self.step);
+        let outcome = run(self, &before);
+        self.step = step;
+        let restored = self.restore(&before);
+        let outcome = self.clean(outcome)?;
+        restored?;
+        Ok(outcome)
+    }
+
+    pub(crate) fn read_kept(&mut self) -> Result<Vec<Array>, Error> {
+        let mut arrays = Vec::with_capacity(self.kept.len());
+        for kept in &self.kept {
+            arrays.push(kept.read(&mut self.engine)?);
+        }
+        Ok(arrays)
+    }
+
+    pub(crate) fn restore(&mut self, before: &[Array]) -> Result<(), Error> {
+        for (kept, array) in self.kept.iter().zip(before) {
+            kept.write(&mut self.engine, array)?;
+        }
+        Ok(())
     }
 }
 

@@ -18,7 +18,7 @@ impl History {
     /// If no epoch ran, or the file cannot be written.
     pub fn plot(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
-        let failed = |message: String| Error::Chart {
+        let failed = |message: String| Error::Write {
             path: path.to_owned(),
             message,
         };

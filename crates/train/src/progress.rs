@@ -1,6 +1,7 @@
 //! The progress bar of `fit`: on a terminal only.
 
 use crate::Scores;
+use crate::device::say;
 
 /// Shows how far a training is. Without the feature `progress`, and off a terminal, it is silent.
 pub(crate) struct Progress {
@@ -53,6 +54,15 @@ impl Progress {
         }
     }
 
+    /// Writes above the bar; where there is no bar, says it as other things are said.
+    pub(crate) fn say(&self, text: &str) {
+        if self.bar.is_hidden() {
+            say(text);
+        } else {
+            self.bar.println(text);
+        }
+    }
+
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }
@@ -92,6 +102,10 @@ impl Progress {
     pub(crate) fn advance(&self, _: usize, _: impl FnOnce() -> Scores) {}
 
     pub(crate) fn line(&self, _: impl FnOnce() -> String) {}
+
+    pub(crate) fn say(&self, text: &str) {
+        say(text);
+    }
 
     pub(crate) fn finish(&self) {}
 }

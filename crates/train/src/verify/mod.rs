@@ -45,13 +45,7 @@ impl Model {
     /// If the device fails. What is too far from the reference is no error here but in the
     /// report: ask [`Verification::passed`].
     pub fn verify(&mut self) -> Result<Verification, Error> {
-        self.settle()?;
-        let before = self.read_kept()?;
-        let outcome = self.verify_from(&before);
-        let restored = self.restore(&before);
-        let verification = self.clean(outcome)?;
-        restored?;
-        Ok(verification)
+        self.unchanged(Self::verify_from)
     }
 
     fn verify_from(&mut self, before: &[Array]) -> Result<Verification, Error> {
@@ -119,7 +113,7 @@ impl Model {
     }
 
     /// Puts the sample where the plan takes its batch from.
-    fn feed_sample(
+    pub(crate) fn feed_sample(
         &mut self,
         program: Handle,
         batch: &Batch,
@@ -145,21 +139,6 @@ impl Model {
         let order = 0..u32::try_from(self.spec.batch).unwrap_or(u32::MAX);
         let order: Vec<u32> = order.rev().collect();
         self.engine.write(&Role::Order, 0, &order)
-    }
-
-    fn read_kept(&mut self) -> Result<Vec<Array>, Error> {
-        let mut arrays = Vec::with_capacity(self.kept.len());
-        for kept in &self.kept {
-            arrays.push(kept.read(&mut self.engine)?);
-        }
-        Ok(arrays)
-    }
-
-    fn restore(&mut self, before: &[Array]) -> Result<(), Error> {
-        for (kept, array) in self.kept.iter().zip(before) {
-            kept.write(&mut self.engine, array)?;
-        }
-        Ok(())
     }
 
     fn outcome(&mut self, plan: &Plan, ring: &[f32], after: &[Array]) -> Result<Outcome, Error> {
