@@ -13,6 +13,7 @@ mod harness;
 mod machine;
 mod matmul;
 mod mlp;
+mod product;
 
 use std::time::Duration;
 
