@@ -13,9 +13,9 @@ mod support;
 fn main() {
     let gpu = Gpu::from_env();
     let mut trials = Vec::new();
-    for row in 0..ops::rows().len() {
+    for number in 0..ops::rows().len() {
         // A row is made anew in its test: closures are not shared between threads.
-        let made = move || ops::rows().swap_remove(row);
+        let made = move || ops::rows().swap_remove(number);
         let row = made();
         let name = row.name();
         trials.push(Trial::test(format!("{name}/shape"), move || {
@@ -32,6 +32,14 @@ fn main() {
         }));
         trials.push(gpu.trial(format!("{name}/gpu"), move |device| {
             Ok(made().check_parity(&support::planned::on(device))?)
+        }));
+        #[cfg(feature = "gpu")]
+        trials.push(gpu.trial(format!("{name}/variants"), move |device| {
+            Ok(support::forced::variants_of_row(
+                number,
+                device,
+                |forced| made().check_parity(forced),
+            )?)
         }));
         if row.has_gradient() {
             trials.push(Trial::test(format!("{name}/grad"), move || {

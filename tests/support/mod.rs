@@ -9,6 +9,8 @@
 )]
 
 pub(crate) mod evaluator;
+#[cfg(feature = "gpu")]
+pub(crate) mod forced;
 pub(crate) mod golden;
 pub(crate) mod gpu;
 pub(crate) mod interpreter;

@@ -14,7 +14,7 @@ use super::golden::{Trained, Training, initial_values};
 use super::interpreter::Interpreter;
 
 /// Makes a runtime.
-pub(crate) type Make = dyn Fn(ModelMemory) -> Result<Box<dyn Runtime>, String> + Send + Sync;
+pub(crate) type Make = dyn Fn(ModelMemory, &Plan) -> Result<Box<dyn Runtime>, String> + Send + Sync;
 
 /// Lowers for a target, checks the plan's rules, and runs it twice, so that what a first step
 /// leaves in memory cannot help or harm the second.
@@ -83,7 +83,7 @@ impl Planned {
             optimizer_states: request.optimizer.map_or(0, |o| o.states().len()),
             state_bytes: states.map_or(0, |b| b.bytes),
         };
-        let mut runtime = (self.make)(memory)?;
+        let mut runtime = (self.make)(memory, &plan)?;
         let fail = |e: BackendError| format!("{e}\n{plan:#}");
         let program = runtime.compile(Arc::clone(&plan)).map_err(fail)?;
         for buffer in &plan.buffers {
@@ -237,7 +237,7 @@ pub(crate) fn executor() -> Planned {
     Planned {
         name: "the CPU executor".into(),
         target: Target::cpu(),
-        make: Box::new(|memory| Ok(Box::new(CpuRuntime::new(memory)))),
+        make: Box::new(|memory, _| Ok(Box::new(CpuRuntime::new(memory)))),
         share: 0.0,
     }
 }
@@ -253,7 +253,7 @@ pub(crate) fn interpreted() -> Vec<Planned> {
     let planned = |target: Target| Planned {
         name: format!("plan for {}", target.name),
         target,
-        make: Box::new(|memory| Ok(Box::new(Interpreter::new(memory)))),
+        make: Box::new(|memory, _| Ok(Box::new(Interpreter::new(memory)))),
         share: 0.0,
     };
     targets.into_iter().map(planned).collect()
@@ -265,7 +265,7 @@ pub(crate) fn on(device: &gradus::train::Device) -> Planned {
     Planned {
         name: device.to_string(),
         target: device.target(),
-        make: Box::new(move |memory| device.runtime(memory).map_err(text)),
+        make: Box::new(move |memory, _| device.runtime(memory).map_err(text)),
         share: 1e-4,
     }
 }

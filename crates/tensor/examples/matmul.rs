@@ -19,7 +19,7 @@ use std::time::Instant;
 use gradus_graph::Target;
 use gradus_graph::plan::KernelKind;
 use gradus_tensor::Device;
-use gradus_tensor::kernels::{Variant, matmul, shader_as, variants};
+use gradus_tensor::kernels::{Variant, matmul, shader, variants};
 use kernels::Ready;
 use products::Case;
 
@@ -45,7 +45,7 @@ fn main() -> anyhow::Result<()> {
     if let Some(directory) = args.get(4) {
         for (i, variant) in variants(&plan, &kernel).into_iter().enumerate() {
             let path = format!("{directory}/{}-{m}-{n}-{k}-{i}.wgsl", args[0]);
-            std::fs::write(&path, shader_as(&plan, &kernel, variant)?.wgsl)?;
+            std::fs::write(&path, shader(&plan, &kernel, variant)?.wgsl)?;
             println!("{path} {variant:?}");
         }
         return Ok(());
@@ -78,7 +78,7 @@ fn main() -> anyhow::Result<()> {
         all.truncate(1);
     }
     for variant in all {
-        let shader = shader_as(&plan, &kernel, variant)?;
+        let shader = shader(&plan, &kernel, variant)?;
         let start = Instant::now();
         let ready = Ready::new(&device, &shader, &memory, &[0; 64], true)?;
         ready.run(1)?;

@@ -21,7 +21,7 @@ use std::time::Instant;
 use gradus_graph::Target;
 use gradus_graph::plan::KernelKind;
 use gradus_tensor::Device;
-use gradus_tensor::kernels::{Variant, program, shader_as, variants};
+use gradus_tensor::kernels::{Variant, program, shader, variants};
 use kernels::Ready;
 
 fn main() -> anyhow::Result<()> {
@@ -54,7 +54,7 @@ fn main() -> anyhow::Result<()> {
         let mut all = vec![Variant::Program(chosen)];
         all.extend(variants(&plan, &kernel));
         for (i, variant) in all.into_iter().enumerate() {
-            let shader = shader_as(&plan, &kernel, variant)?;
+            let shader = shader(&plan, &kernel, variant)?;
             let ready = Ready::new(&device, &shader, &sample.memory, &sample.step_row, true)?;
             let start = Instant::now();
             ready.run(1)?;

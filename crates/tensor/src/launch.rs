@@ -2,14 +2,17 @@
 
 use gradus_graph::plan::{Binding, Kernel, Plan, Role};
 
-use crate::{
-    BufferRange, Device, Dispatch, Pipeline, Source, TensorError, compile, compile_all, kernels,
-};
+use crate::kernels::{self, Variant};
+use crate::{BufferRange, Device, Dispatch, Pipeline, Source, TensorError, compile, compile_all};
+
+/// Picks the variant of a kernel.
+pub(crate) type Pick<'a> = &'a dyn Fn(&Plan, &Kernel) -> Variant;
 
 /// A kernel that is compiled but not yet bound to memory.
 #[derive(Clone, Debug)]
 pub(crate) struct Launch {
     pipeline: Pipeline,
+    variant: Variant,
     grid: [u32; 3],
 }
 
@@ -22,16 +25,18 @@ pub(crate) fn launches(
     device: &Device,
     plan: &Plan,
     checked: bool,
+    pick: Pick<'_>,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Vec<Launch>, (usize, TensorError)> {
     let mut sources = Vec::with_capacity(plan.kernels.len());
-    let mut grids = Vec::with_capacity(plan.kernels.len());
+    let mut forms = Vec::with_capacity(plan.kernels.len());
     for (line, kernel) in plan.kernels.iter().enumerate() {
-        let shader = kernels::shader(plan, kernel).map_err(|error| {
+        let variant = pick(plan, kernel);
+        let shader = kernels::shader(plan, kernel, variant).map_err(|error| {
             let (label, message) = (kernel.label.clone(), error.to_string());
             (line, TensorError::Validation { label, message })
         })?;
-        grids.push(shader.grid);
+        forms.push((variant, shader.grid));
         sources.push(match checked {
             true => Source::checked(&kernel.label, &shader),
             false => Source::trusted(&kernel.label, &shader),
@@ -39,11 +44,15 @@ pub(crate) fn launches(
     }
     // An error is told below, where its line is known; what succeeded is found there again.
     let _ = compile_all(device, &sources, progress);
-    let launches = sources.iter().zip(grids).enumerate();
+    let launches = sources.iter().zip(forms).enumerate();
     launches
-        .map(|(line, (source, grid))| {
+        .map(|(line, (source, (variant, grid)))| {
             let pipeline = compile(device, source).map_err(|error| (line, error))?;
-            Ok(Launch { pipeline, grid })
+            Ok(Launch {
+                pipeline,
+                variant,
+                grid,
+            })
         })
         .collect()
 }
@@ -64,6 +73,12 @@ impl Launch {
         };
         let ranges: Result<Vec<_>, _> = kernel.bindings.iter().map(range).collect();
         Dispatch::new(device, &kernel.label, &self.pipeline, &ranges?, self.grid)
+    }
+
+    /// How the kernel is computed, for people: variant and grid.
+    pub(crate) fn how(&self) -> String {
+        let [x, y, z] = self.grid;
+        format!("{}, {x}×{y}×{z}", self.variant)
     }
 
     /// Whether it reads the step row.

@@ -11,9 +11,8 @@ mod support;
 
 use anyhow::{Context, ensure};
 use gradus_graph::plan::KernelKind;
-use gradus_graph::{DeviceClass, Target};
 use gradus_tensor::Device;
-use gradus_tensor::kernels::{Variant, matmul, shader_as};
+use gradus_tensor::kernels::{Variant, matmul, shader};
 use interpret::{Interpreter, float};
 use kernels::Ready;
 use products::{Case, floats, reference};
@@ -64,28 +63,14 @@ fn expected(
     want
 }
 
-/// Checks a case in the variants chosen for each class of device and in every third of all, so that
-/// neighbouring cases, which differ in alignment or layout, between them run every one.
-fn check(device: &Device, case: &Case, number: usize) -> anyhow::Result<()> {
+/// Checks a case in all its variants.
+fn check(device: &Device, case: &Case) -> anyhow::Result<()> {
     let (mut kernel, memory) = products::kernel(case);
     let mut step_row = [0; 64];
     step_row[..3].copy_from_slice(&[3, 1, 4]);
     let want = expected(case, &kernel, &memory, &step_row);
     let target = device.target();
-    let gpu = DeviceClass::Gpu;
-    let mut all = vec![
-        matmul::choose(&kernel, &target),
-        matmul::choose(
-            &kernel,
-            &Target {
-                class: gpu,
-                ..target.clone()
-            },
-        ),
-    ];
-    let others = matmul::variants(&kernel, &target).into_iter().enumerate();
-    let others = others.filter(|(i, _)| (i + number).is_multiple_of(3));
-    all.extend(others.map(|(_, v)| v));
+    let all = matmul::variants(&kernel, &target);
     for (i, variant) in all.into_iter().enumerate() {
         // Every other variant without the row sum, and without the checks that might hide an
         // index out of bounds.
@@ -95,7 +80,7 @@ fn check(device: &Device, case: &Case, number: usize) -> anyhow::Result<()> {
         }
         let kind = KernelKind::MatMul(kernel.clone());
         let (plan, one) = kernels::plan(target.clone(), kind, &memory);
-        let shader = shader_as(&plan, &one, Variant::Matmul(variant))?;
+        let shader = shader(&plan, &one, Variant::Matmul(variant))?;
         let ready = Ready::new(device, &shader, &memory, &step_row, odd)?;
         let mut before = None;
         for _ in 0..2 {
@@ -127,18 +112,8 @@ fn check(device: &Device, case: &Case, number: usize) -> anyhow::Result<()> {
 fn main() {
     let arguments = libtest_mimic::Arguments::from_args();
     let gpu = support::Gpu::from_env();
-    let cases = products::cases().into_iter().enumerate();
-    let trials = cases.map(|(number, case)| {
-        let [m, n, k] = case.size;
-        let name = format!(
-            "{} batch {} {:?} {m}x{n}x{k} slack {}{}",
-            case.layout,
-            case.batch,
-            case.broadcast,
-            case.slack,
-            if case.epilogue { " with epilogue" } else { "" }
-        );
-        gpu.trial(&name, move |device| check(&device, &case, number))
-    });
+    let cases = products::cases().into_iter();
+    let trials =
+        cases.map(|case| gpu.trial(&case.to_string(), move |device| check(&device, &case)));
     libtest_mimic::run(&arguments, trials.collect()).exit();
 }

@@ -13,7 +13,7 @@ use anyhow::{Context, ensure};
 use gradus_graph::Scalar;
 use gradus_graph::plan::{KernelKind, Role};
 use gradus_tensor::Device;
-use gradus_tensor::kernels::{shader_as, variants};
+use gradus_tensor::kernels::{shader, variants};
 use interpret::{Interpreter, float};
 use kernels::Ready;
 use samples::Sample;
@@ -35,7 +35,7 @@ fn check(device: &Device, sample: &Sample) -> anyhow::Result<()> {
     let kind = KernelKind::Program(program.clone());
     let (plan, kernel) = kernels::plan(device.target(), kind, memory);
     for (number, variant) in variants(&plan, &kernel).into_iter().enumerate() {
-        let shader = shader_as(&plan, &kernel, variant)?;
+        let shader = shader(&plan, &kernel, variant)?;
         let failed = || format!("{variant:?}\n{}", shader.wgsl);
         let trusted = number % 2 == 1;
         let ready =

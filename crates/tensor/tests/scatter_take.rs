@@ -10,7 +10,7 @@ use gradus_graph::philox::Rng;
 use gradus_graph::plan::{KernelKind, ScatterKernel, TakeKernel};
 use gradus_graph::{DType, DeviceClass, Target, step_row};
 use gradus_tensor::Device;
-use gradus_tensor::kernels::shader;
+use gradus_tensor::kernels::{choose, shader};
 use kernels::{Memory, Ready};
 
 /// Positions, rows of the table, elements of a row.
@@ -58,7 +58,7 @@ fn scatter(device: &Device, sizes: [usize; 3]) -> anyhow::Result<()> {
             ..device.target()
         };
         let (plan, kernel) = kernels::plan(target, kind.clone(), &memory);
-        let shader = shader(&plan, &kernel)?;
+        let shader = shader(&plan, &kernel, choose(&plan, &kernel))?;
         let ready = Ready::new(
             device,
             &shader,
@@ -102,7 +102,7 @@ fn take(device: &Device) -> anyhow::Result<()> {
         arrays: arrays.clone(),
     });
     let (plan, kernel) = kernels::plan(device.target(), kind, &memory);
-    let shader = shader(&plan, &kernel)?;
+    let shader = shader(&plan, &kernel, choose(&plan, &kernel))?;
     let mut row = [0; 64];
     row[step_row::BATCH as usize] = first as u32;
     let ready = Ready::new(device, &shader, &memory, &row, false)?;

@@ -7,108 +7,25 @@ mod kernels;
 mod products;
 #[path = "support/samples.rs"]
 mod samples;
+#[path = "support/shaders.rs"]
+mod shaders;
 
-use std::collections::BTreeSet;
 use std::process::Command;
 
 use expect_test::expect_file;
-use gradus_graph::Target;
-use gradus_graph::plan::{KernelKind, Plan, ScatterKernel, TakeKernel};
-use gradus_graph::{DType, DeviceClass};
-use gradus_tensor::kernels::{Shader, shader, shader_as, variants};
-use kernels::Memory;
+use gradus_graph::plan::KernelKind;
+use gradus_graph::{DeviceClass, Target};
+use gradus_tensor::kernels::{Shader, choose, shader};
 use naga::back::{hlsl, msl, spv};
-use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 
-/// All shaders of all samples, without repeats.
-fn shaders() -> Vec<Shader> {
-    let mut seen = BTreeSet::new();
-    let mut all = Vec::new();
-    let mut add = |kind: KernelKind, memory: &[Memory]| {
-        let (plan, kernel) = kernels::plan(Target::lavapipe(), kind, memory);
-        let mut shaders = vec![shader(&plan, &kernel).unwrap()];
-        let gpu = Plan {
-            target: Target::webgpu(),
-            ..plan.clone()
-        };
-        shaders.push(shader(&gpu, &kernel).unwrap());
-        let forced = variants(&plan, &kernel);
-        shaders.extend(
-            forced
-                .iter()
-                .map(|v| shader_as(&plan, &kernel, *v).unwrap()),
-        );
-        for shader in shaders {
-            if seen.insert(shader.wgsl.clone()) {
-                all.push(shader);
-            }
-        }
-    };
-    for sample in samples::all() {
-        add(KernelKind::Program(sample.program), &sample.memory);
-    }
-    for case in products::cases() {
-        let (kernel, memory) = products::kernel(&case);
-        add(KernelKind::MatMul(kernel), &memory);
-    }
-    for (kind, memory) in others() {
-        add(kind, &memory);
-    }
-    all
-}
-
-fn others() -> Vec<(KernelKind, Vec<Memory>)> {
-    let ints = |n| Memory::input(DType::U32, vec![0; n]);
-    let scatter = ScatterKernel {
-        x: 0,
-        index: 1,
-        out: 2,
-        count: 300_000,
-        rows: 10,
-        width: 3,
-    };
-    let take = TakeKernel {
-        order: 0,
-        count: 5,
-        samples: 20,
-        arrays: vec![(1, 2, 3), (3, 4, 1)],
-    };
-    vec![
-        (
-            KernelKind::ScatterAdd(scatter),
-            vec![
-                Memory::floats(&[0.0; 8]),
-                ints(8),
-                Memory::output(DType::F32, 30),
-            ],
-        ),
-        (
-            KernelKind::Take(take),
-            vec![
-                ints(20),
-                Memory::floats(&[0.0; 60]),
-                Memory::output(DType::F32, 15),
-                ints(20),
-                Memory::output(DType::U32, 5),
-            ],
-        ),
-    ]
+fn all() -> Vec<Shader> {
+    let all = shaders::all().unwrap().into_iter();
+    all.map(|named| named.shader).collect()
 }
 
 fn translate(shader: &Shader) -> Result<(), String> {
     let failed = |what: &str, error: String| format!("{what}: {error}\n{}", shader.wgsl);
-    let module = naga::front::wgsl::parse_str(&shader.wgsl)
-        .map_err(|e| failed("naga", e.emit_to_string(&shader.wgsl)))?;
-    let capabilities = if shader.subgroups {
-        Capabilities::SUBGROUP
-    } else {
-        Capabilities::empty()
-    };
-    let info = Validator::new(ValidationFlags::all(), capabilities)
-        .subgroup_stages(ShaderStages::COMPUTE)
-        .subgroup_operations(SubgroupOperationSet::all())
-        .validate(&module)
-        .map_err(|e| failed("naga", format!("{e:?}")))?;
+    let (module, info) = shaders::parse(shader).map_err(|e| failed("naga", e))?;
     spv::write_vec(&module, &info, &spv::Options::default(), None)
         .map_err(|e| failed("SPIR-V", e.to_string()))?;
     let options = msl::Options {
@@ -128,10 +45,7 @@ fn translate(shader: &Shader) -> Result<(), String> {
 
 #[test]
 fn naga_accepts_and_translates_all() {
-    let errors: Vec<_> = shaders()
-        .iter()
-        .filter_map(|s| translate(s).err())
-        .collect();
+    let errors: Vec<_> = all().iter().filter_map(|s| translate(s).err()).collect();
     assert!(
         errors.is_empty(),
         "{} fail, such as {}",
@@ -142,7 +56,7 @@ fn naga_accepts_and_translates_all() {
 
 #[test]
 fn sizes_stay_within_the_limits_of_every_device() {
-    for shader in shaders() {
+    for shader in all() {
         assert!(shader.grid.iter().all(|n| (1..=65_535).contains(n)));
         assert!(shader.invocations <= 256 && shader.workgroup_memory <= 16 << 10);
         assert!(shader.bindings.len() <= 8);
@@ -157,7 +71,7 @@ fn tint_accepts_all() {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
-    for (i, shader) in shaders().iter().enumerate() {
+    for (i, shader) in all().iter().enumerate() {
         let path = directory.path().join(format!("{i}.wgsl"));
         let enable = if shader.subgroups {
             "enable subgroups;\n"
@@ -184,7 +98,7 @@ fn classes_have_their_own_choices() {
         };
         let kind = KernelKind::Program(sample.program.clone());
         let (plan, kernel) = kernels::plan(target, kind, &sample.memory);
-        shader(&plan, &kernel).unwrap().wgsl
+        shader(&plan, &kernel, choose(&plan, &kernel)).unwrap().wgsl
     };
     assert!(!of(DeviceClass::Software).contains("workgroupBarrier"));
     assert!(of(DeviceClass::Gpu).contains("workgroupBarrier"));
@@ -197,7 +111,7 @@ fn shaders_read_well() {
     let program = |target: &Target, sample: samples::Sample| {
         let kind = KernelKind::Program(sample.program);
         let (plan, kernel) = kernels::plan(target.clone(), kind, &sample.memory);
-        shader(&plan, &kernel).unwrap().wgsl
+        shader(&plan, &kernel, choose(&plan, &kernel)).unwrap().wgsl
     };
     let product = |target: &Target, size: [usize; 3]| {
         let (kernel, memory) = products::kernel(&products::Case {
@@ -209,7 +123,7 @@ fn shaders_read_well() {
             epilogue: false,
         });
         let (plan, kernel) = kernels::plan(target.clone(), KernelKind::MatMul(kernel), &memory);
-        shader(&plan, &kernel).unwrap().wgsl
+        shader(&plan, &kernel, choose(&plan, &kernel)).unwrap().wgsl
     };
     expect_file!["wgsl/adam.wgsl"].assert_eq(&program(&gpu, samples::adam(1024)));
     expect_file!["wgsl/softmax.wgsl"]

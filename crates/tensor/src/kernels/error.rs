@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use super::Variant;
+
 /// A kernel that cannot be written as WGSL. Each of these is a fault of the plan.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
@@ -21,4 +23,7 @@ pub enum ShaderError {
     /// A size that 32 bits do not hold.
     #[error("{0} elements are more than 32-bit positions can tell apart")]
     TooLarge(usize),
+    /// A variant of another kind of kernel.
+    #[error("this kernel cannot be computed as {0}")]
+    Variant(Variant),
 }

@@ -16,6 +16,8 @@ mod take;
 mod value;
 mod writer;
 
+use std::fmt;
+
 use gradus_graph::plan::{Kernel, KernelKind, Plan};
 
 pub use error::ShaderError;
@@ -77,65 +79,79 @@ pub enum Variant {
     Program(program::Variant),
     /// Of a matrix product.
     Matmul(matmul::Variant),
+    /// The only one of a scatter.
+    Scatter,
+    /// The only one of a batch's gather.
+    Take,
 }
 
-/// The shader of a kernel, in the variant that suits the plan's target.
-pub fn shader(plan: &Plan, kernel: &Kernel) -> Result<Shader, ShaderError> {
-    generate(plan, kernel, None)
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Program(variant) => variant.fmt(f),
+            Self::Matmul(variant) => variant.fmt(f),
+            Self::Scatter => f.write_str("scatter"),
+            Self::Take => f.write_str("take"),
+        }
+    }
 }
 
-/// The shader of a kernel in one of its [`variants`].
-pub fn shader_as(plan: &Plan, kernel: &Kernel, variant: Variant) -> Result<Shader, ShaderError> {
-    generate(plan, kernel, Some(variant))
+/// The variant that suits the plan's target.
+pub fn choose(plan: &Plan, kernel: &Kernel) -> Variant {
+    match &kernel.kind {
+        KernelKind::Program(p) => {
+            let p = program::simplified(p);
+            Variant::Program(program::choose(&p, plan.target.class))
+        }
+        KernelKind::MatMul(m) => Variant::Matmul(matmul::choose(m, &plan.target)),
+        KernelKind::ScatterAdd(_) => Variant::Scatter,
+        KernelKind::Take(_) => Variant::Take,
+    }
 }
 
-/// Every way to compute a kernel, if there are several: all give the same values up to rounding.
+/// Every way to compute a kernel: all give the same values up to rounding.
 pub fn variants(plan: &Plan, kernel: &Kernel) -> Vec<Variant> {
     match &kernel.kind {
-        KernelKind::Program(p) => program::variants(&program::simplified(p))
-            .into_iter()
-            .map(Variant::Program)
-            .collect(),
+        KernelKind::Program(p) => {
+            let all = program::variants(&program::simplified(p)).into_iter();
+            all.map(Variant::Program).collect()
+        }
         KernelKind::MatMul(m) => {
             let all = matmul::variants(m, &plan.target).into_iter();
             all.map(Variant::Matmul).collect()
         }
-        KernelKind::ScatterAdd(_) | KernelKind::Take(_) => Vec::new(),
+        KernelKind::ScatterAdd(_) | KernelKind::Take(_) => vec![choose(plan, kernel)],
     }
 }
 
-/// The name of the variant that [`shader`] takes, for people.
-pub fn variant(plan: &Plan, kernel: &Kernel) -> String {
-    match &kernel.kind {
-        KernelKind::Program(p) => {
-            program::choose(&program::simplified(p), plan.target.class).to_string()
+/// Whether devices of the plan's class can gain by this variant of a kernel: others are there to
+/// be tested, or for other devices.
+pub fn suits(plan: &Plan, kernel: &Kernel, variant: Variant) -> bool {
+    let class = plan.target.class;
+    match (&kernel.kind, variant) {
+        (KernelKind::Program(p), Variant::Program(v)) => {
+            program::suits(&program::simplified(p), v, class)
         }
-        KernelKind::MatMul(m) => matmul::choose(m, &plan.target).to_string(),
-        KernelKind::ScatterAdd(_) => "scatter".into(),
-        KernelKind::Take(_) => "take".into(),
+        (_, Variant::Matmul(v)) => matmul::suits(v, class),
+        _ => true,
     }
 }
 
-fn generate(plan: &Plan, kernel: &Kernel, variant: Option<Variant>) -> Result<Shader, ShaderError> {
+/// The shader of a kernel in one of its [`variants`].
+///
+/// # Errors
+///
+/// If it is no variant of this kernel, or no shader of this size can be written.
+pub fn shader(plan: &Plan, kernel: &Kernel, variant: Variant) -> Result<Shader, ShaderError> {
     let memory = Memory::new(plan, kernel)?;
-    match &kernel.kind {
-        KernelKind::Program(p) => {
-            let p = program::simplified(p);
-            let variant = match variant {
-                Some(Variant::Program(v)) => v,
-                _ => program::choose(&p, plan.target.class),
-            };
-            program::shader(&p, memory, variant)
+    match (&kernel.kind, variant) {
+        (KernelKind::Program(p), Variant::Program(v)) => {
+            program::shader(&program::simplified(p), memory, v)
         }
-        KernelKind::MatMul(m) => {
-            let variant = match variant {
-                Some(Variant::Matmul(v)) => v,
-                _ => matmul::choose(m, &plan.target),
-            };
-            matmul::shader(m, memory, variant)
-        }
-        KernelKind::ScatterAdd(s) => scatter::shader(s, memory, &plan.target),
-        KernelKind::Take(t) => take::shader(t, memory),
+        (KernelKind::MatMul(m), Variant::Matmul(v)) => matmul::shader(m, memory, v),
+        (KernelKind::ScatterAdd(s), Variant::Scatter) => scatter::shader(s, memory, &plan.target),
+        (KernelKind::Take(t), Variant::Take) => take::shader(t, memory),
+        _ => Err(ShaderError::Variant(variant)),
     }
 }
 

@@ -19,13 +19,13 @@ use std::sync::{Arc, Mutex};
 use gradus_graph::backend::{
     BackendError, ModelMemory, Observer, ProgramId, Report, Runtime, StepRow, Ticket,
 };
-use gradus_graph::plan::{Plan, Role};
+use gradus_graph::plan::{Kernel, Plan, Role};
 use gradus_graph::timeline::Timeline;
 
 use crate::buffer::WORD;
 use crate::health::lock;
 use crate::launch::launches;
-use crate::{Device, Staging};
+use crate::{Device, Staging, kernels};
 use error::of_kernel;
 use flight::Flights;
 use program::{Program, ROWS, bytes_of};
@@ -43,6 +43,7 @@ pub struct GpuRuntime {
     tickets: u64,
     progress: Option<Progress>,
     checked: bool,
+    forced: Option<usize>,
 }
 
 /// Bytes of a runtime's buffers, by what asks for them.
@@ -75,6 +76,7 @@ impl GpuRuntime {
             tickets: 0,
             progress: None,
             checked: false,
+            forced: None,
         })
     }
 
@@ -92,6 +94,14 @@ impl GpuRuntime {
     /// because plans only load and store within their tensors; tests turn it on.
     pub fn set_checked(&mut self, checked: bool) {
         self.checked = checked;
+    }
+
+    /// Has kernels compiled from now on computed in this one of their [`variants`], counted round,
+    /// whatever the table says. A test hook: all of them must give the same values.
+    ///
+    /// [`variants`]: crate::kernels::variants
+    pub fn force_variant(&mut self, number: usize) {
+        self.forced = Some(number);
     }
 
     /// Fills with this word everything that a step must write before it reads it: slots, outputs
@@ -153,7 +163,16 @@ impl GpuRuntime {
 impl Runtime for GpuRuntime {
     fn compile(&mut self, plan: Arc<Plan>) -> Result<ProgramId, BackendError> {
         let progress = Mutex::new(&mut self.progress);
-        let launches = launches(&self.device, &plan, self.checked, &|done, all| {
+        let forced = self.forced;
+        let pick = |plan: &Plan, kernel: &Kernel| {
+            let all = forced
+                .map(|_| kernels::variants(plan, kernel))
+                .unwrap_or_default();
+            let forced = forced.unwrap_or(0).checked_rem(all.len());
+            let forced = forced.and_then(|number| all.get(number).copied());
+            forced.unwrap_or_else(|| kernels::choose(plan, kernel))
+        };
+        let launches = launches(&self.device, &plan, self.checked, &pick, &|done, all| {
             if let Some(progress) = lock(&progress).as_mut() {
                 progress(done, all);
             }

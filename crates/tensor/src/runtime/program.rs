@@ -15,8 +15,7 @@ use super::{MemoryUse, estimate};
 use crate::buffer::WORD;
 use crate::launch::{Launch, no_memory};
 use crate::{
-    BindGroup, Buffer, Commands, Device, Dispatch, Pass, STEP_ROW_BYTES, Staging, TensorError,
-    kernels, wgpu,
+    BindGroup, Buffer, Commands, Device, Dispatch, Pass, STEP_ROW_BYTES, Staging, TensorError, wgpu,
 };
 
 /// Steps that one submit can hold: step rows, and rows of the ring.
@@ -242,13 +241,11 @@ impl Program {
         Staging::new(device, &label, self.report_bytes(ROWS))
     }
 
-    /// How a kernel is computed, for people: variant and grid.
+    /// How a kernel is computed, for people.
     pub(super) fn how(&self, line: usize) -> String {
-        let kernel = self.plan.kernels.get(line);
-        let variant = kernel.map_or_else(String::new, |k| kernels::variant(&self.plan, k));
-        let grid = self.dispatches.get(line).map_or([0; 3], Dispatch::grid);
-        let [x, y, z] = grid;
-        format!("{variant}, {x}×{y}×{z}")
+        self.launches
+            .get(line)
+            .map_or_else(String::new, Launch::how)
     }
 
     /// Adds the bytes of its own buffers.

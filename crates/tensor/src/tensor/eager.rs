@@ -142,7 +142,8 @@ impl Call<'_> {
             other => self.failed(other.to_string()),
         })?;
         // Not under the lock: it takes long.
-        let launches = launches(device, &plan, false, &|_, _| {}).map_err(|(_, error)| error)?;
+        let launches = launches(device, &plan, false, &crate::kernels::choose, &|_, _| {})
+            .map_err(|(_, error)| error)?;
         let compiled = Arc::new(Compiled { plan, launches });
         Ok(Arc::clone(lock(cache).entry(key).or_insert(compiled)))
     }

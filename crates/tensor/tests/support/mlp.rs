@@ -1,4 +1,5 @@
 //! Training plans of multi-layer perceptrons, with data, and a runtime to run them.
+#![allow(dead_code, reason = "each user takes what it needs")]
 
 use std::sync::Arc;
 

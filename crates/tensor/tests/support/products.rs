@@ -1,6 +1,8 @@
 //! Matrix products of every layout, with awkward sizes, and what they should give.
 #![allow(dead_code, reason = "each user takes what it needs")]
 
+use std::fmt;
+
 use gradus_graph::ops::{Binary, Unary};
 use gradus_graph::philox::Rng;
 use gradus_graph::plan::{MatMulKernel, Matrix};
@@ -19,6 +21,27 @@ pub(crate) struct Case {
     pub(crate) slack: usize,
     /// Whether the product goes through bias, activation, dropout and a residual.
     pub(crate) epilogue: bool,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [m, n, k] = self.size;
+        write!(f, "{} {}×{m}×{n}×{k}", self.layout, self.batch)?;
+        if self.slack > 0 {
+            write!(f, ", slack {}", self.slack)?;
+        }
+        if self.epilogue {
+            f.write_str(", epilogue")?;
+        }
+        let [a, b] = self.broadcast;
+        let which = |yes, name| if yes { name } else { "" };
+        write!(
+            f,
+            "{}{}",
+            which(a, ", a broadcast"),
+            which(b, ", b broadcast")
+        )
+    }
 }
 
 const LAYOUTS: [&str; 4] = ["nn", "nt", "tn", "tt"];

@@ -24,6 +24,7 @@ use super::module::Entry;
 use super::{Shader, ShaderError, Writer, small};
 use strip::Strip;
 
+pub(super) use choose::suits;
 pub use choose::{choose, variants};
 pub use register::Register;
 pub use sliced::Sliced;

@@ -14,7 +14,6 @@ pub fn choose(program: &Program, class: DeviceClass) -> Variant {
         let last = program.axes.len().checked_sub(1);
         return Variant::Pointwise(Pointwise {
             wide: last.is_some_and(|axis| gain(program, axis) > 0),
-            invocations: 256,
         });
     }
     let mut rows = match class {
@@ -39,34 +38,52 @@ fn fits(program: &Program, rows: Rows) -> bool {
     rows.slices == 1 || bytes <= WORKGROUP_MEMORY
 }
 
-/// All variants that compute this program.
+/// All variants that compute this program: first those that devices of each class choose.
 pub fn variants(program: &Program) -> Vec<Variant> {
-    let divisible = |axis: usize| program.axes.get(axis).is_some_and(|n| n % 4 == 0);
+    let chosen = [DeviceClass::Software, DeviceClass::Gpu].map(|class| choose(program, class));
+    let others = if program.is_pointwise() {
+        pointwise_variants(program)
+    } else {
+        rows_variants(program)
+    };
+    let mut all = chosen.to_vec();
+    all.extend(others.into_iter().filter(|v| !chosen.contains(v)));
+    all.dedup();
+    all
+}
+
+/// Whether devices of a class can gain by this variant: slices fill a GPU, barriers slow down what
+/// imitates one. A choice suits where it is made.
+pub(in super::super) fn suits(program: &Program, variant: Variant, class: DeviceClass) -> bool {
+    let slices = match variant {
+        Variant::Pointwise(_) => return true,
+        Variant::Rows(rows) => rows.slices,
+    };
+    variant == choose(program, class) || (slices >= 8) == (class == DeviceClass::Gpu)
+}
+
+fn divisible(program: &Program, axis: usize) -> bool {
+    program.axes.get(axis).is_some_and(|n| n % 4 == 0)
+}
+
+fn pointwise_variants(program: &Program) -> Vec<Variant> {
     let last = program.axes.len().checked_sub(1);
-    if program.is_pointwise() {
-        let wides = [false, true].into_iter();
-        let wides = wides.filter(|wide| !wide || last.is_some_and(divisible));
-        return wides
-            .flat_map(|wide| {
-                [64, 256].map(|invocations| Variant::Pointwise(Pointwise { wide, invocations }))
-            })
-            .collect();
-    }
+    let wides = [false, true].into_iter();
+    let wides = wides.filter(|wide| !wide || last.is_some_and(|axis| divisible(program, axis)));
+    let with = |wide| Variant::Pointwise(Pointwise { wide });
+    wides.map(with).collect()
+}
+
+fn rows_variants(program: &Program) -> Vec<Variant> {
     let mut wides = vec![Wide::No];
-    if program.kept > 0 && divisible(program.kept - 1) {
+    if program.kept > 0 && divisible(program, program.kept - 1) {
         wides.push(Wide::Kept);
     }
-    if program.axes.len() > program.kept && last.is_some_and(divisible) {
+    if program.axes.len() > program.kept && divisible(program, program.axes.len() - 1) {
         wides.push(Wide::Reduced);
     }
-    let shapes: [(u32, u32, bool); 6] = [
-        (8, 1, false),
-        (256, 1, false),
-        (1, 64, true),
-        (1, 256, true),
-        (8, 16, true),
-        (32, 8, false),
-    ];
+    let shapes: [(u32, u32, bool); 4] =
+        [(8, 1, false), (1, 64, true), (8, 16, true), (32, 8, false)];
     let with = |wide| {
         shapes.map(|(across, slices, slices_adjacent)| Rows {
             across,
@@ -75,12 +92,9 @@ pub fn variants(program: &Program) -> Vec<Variant> {
             slices_adjacent,
         })
     };
-    wides
-        .into_iter()
-        .flat_map(with)
-        .filter(|rows| fits(program, *rows))
-        .map(Variant::Rows)
-        .collect()
+    let all = wides.into_iter().flat_map(with);
+    let all = all.filter(|rows| fits(program, *rows));
+    all.map(Variant::Rows).collect()
 }
 
 /// The axis along which computing four neighbours at once gains most.

@@ -16,6 +16,7 @@ use super::memory::Memory;
 use super::{Shader, ShaderError, Writer, index};
 
 pub use axes::simplified;
+pub(super) use choose::suits;
 pub use choose::{choose, variants};
 pub use pointwise::Pointwise;
 pub use rows::{Rows, Wide};

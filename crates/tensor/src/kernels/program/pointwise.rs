@@ -13,9 +13,10 @@ use super::{axes, note, store};
 pub struct Pointwise {
     /// Whether an invocation computes four neighbours along the last axis at once.
     pub wide: bool,
-    /// Invocations of a workgroup.
-    pub invocations: u32,
 }
+
+/// Invocations of a workgroup.
+const INVOCATIONS: u32 = 256;
 
 pub(super) fn shader(
     program: &Program,
@@ -28,9 +29,9 @@ pub(super) fn shader(
     let mut out = Writer::new();
     out.line(format_args!(
         "let position = index * {}u + lane;",
-        v.invocations
+        INVOCATIONS
     ));
-    if !count.is_multiple_of(v.invocations) {
+    if !count.is_multiple_of(INVOCATIONS) {
         out.line(format_args!("if position >= {count}u {{ return; }}"));
     }
     let names = axes::unravel(&mut out, "i", "position", &program.axes, v.wide)?;
@@ -41,8 +42,8 @@ pub(super) fn shader(
     }
     Entry {
         name: "pointwise",
-        invocations: [v.invocations, 1],
-        groups: count.div_ceil(v.invocations),
+        invocations: [INVOCATIONS, 1],
+        groups: count.div_ceil(INVOCATIONS),
         workgroup_memory: 0,
         functions: String::new(),
         body: out.finish(),

@@ -1,0 +1,132 @@
+//! The shaders of all samples in all variants.
+#![allow(dead_code, reason = "each user takes what it needs")]
+
+use std::collections::BTreeSet;
+
+use gradus_graph::plan::{Kernel, KernelKind, Plan, ScatterKernel, TakeKernel};
+use gradus_graph::{DType, DeviceClass, Target};
+use gradus_tensor::kernels::{Shader, ShaderError, shader, suits, variants};
+use naga::Module;
+use naga::valid::{
+    Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator,
+};
+
+use crate::kernels::{self, Memory};
+use crate::{products, samples};
+
+/// A shader and what it computes how.
+pub(crate) struct Named {
+    pub(crate) kernel: String,
+    pub(crate) variant: String,
+    /// Whether GPUs can gain by it.
+    pub(crate) for_gpus: bool,
+    pub(crate) shader: Shader,
+}
+
+/// Shaders without repeats.
+#[derive(Default)]
+pub(crate) struct Collection {
+    seen: BTreeSet<String>,
+    pub(crate) shaders: Vec<Named>,
+}
+
+impl Collection {
+    /// Adds every variant of a kernel.
+    pub(crate) fn add(
+        &mut self,
+        name: &str,
+        plan: &Plan,
+        kernel: &Kernel,
+    ) -> Result<(), ShaderError> {
+        let mut on_gpu = plan.clone();
+        on_gpu.target.class = DeviceClass::Gpu;
+        for variant in variants(plan, kernel) {
+            let shader = shader(plan, kernel, variant)?;
+            if self.seen.insert(shader.wgsl.clone()) {
+                self.shaders.push(Named {
+                    kernel: name.to_string(),
+                    variant: variant.to_string(),
+                    for_gpus: suits(&on_gpu, kernel, variant),
+                    shader,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Every variant of every sample, product, gather and scatter.
+pub(crate) fn all() -> Result<Vec<Named>, ShaderError> {
+    let mut all = Collection::default();
+    let mut add = |name: &str, kind: KernelKind, memory: &[Memory]| {
+        let (plan, kernel) = kernels::plan(Target::lavapipe(), kind, memory);
+        all.add(name, &plan, &kernel)
+    };
+    for sample in samples::all() {
+        add(
+            &sample.name,
+            KernelKind::Program(sample.program),
+            &sample.memory,
+        )?;
+    }
+    for case in products::cases() {
+        let (kernel, memory) = products::kernel(&case);
+        add(&case.to_string(), KernelKind::MatMul(kernel), &memory)?;
+    }
+    let (kind, memory) = scatter();
+    add("scatter", kind, &memory)?;
+    let (kind, memory) = take();
+    add("take", kind, &memory)?;
+    Ok(all.shaders)
+}
+
+fn scatter() -> (KernelKind, Vec<Memory>) {
+    let kernel = ScatterKernel {
+        x: 0,
+        index: 1,
+        out: 2,
+        count: 300_000,
+        rows: 10,
+        width: 3,
+    };
+    let memory = vec![
+        Memory::floats(&[0.0; 8]),
+        Memory::input(DType::U32, vec![0; 8]),
+        Memory::output(DType::F32, 30),
+    ];
+    (KernelKind::ScatterAdd(kernel), memory)
+}
+
+fn take() -> (KernelKind, Vec<Memory>) {
+    let kernel = TakeKernel {
+        order: 0,
+        count: 5,
+        samples: 20,
+        arrays: vec![(1, 2, 3), (3, 4, 1)],
+    };
+    let memory = vec![
+        Memory::input(DType::U32, vec![0; 20]),
+        Memory::floats(&[0.0; 60]),
+        Memory::output(DType::F32, 15),
+        Memory::input(DType::U32, vec![0; 20]),
+        Memory::output(DType::U32, 5),
+    ];
+    (KernelKind::Take(kernel), memory)
+}
+
+/// What naga makes of a shader, or why it refuses it.
+pub(crate) fn parse(shader: &Shader) -> Result<(Module, ModuleInfo), String> {
+    let module =
+        naga::front::wgsl::parse_str(&shader.wgsl).map_err(|e| e.emit_to_string(&shader.wgsl))?;
+    let capabilities = if shader.subgroups {
+        Capabilities::SUBGROUP
+    } else {
+        Capabilities::empty()
+    };
+    let info = Validator::new(ValidationFlags::all(), capabilities)
+        .subgroup_stages(ShaderStages::COMPUTE)
+        .subgroup_operations(SubgroupOperationSet::all())
+        .validate(&module)
+        .map_err(|e| format!("{e:?}"))?;
+    Ok((module, info))
+}
