@@ -1,0 +1,24 @@
+//! Burn, on whichever backend its device belongs to.
+#![forbid(unsafe_code)]
+
+mod matmul;
+mod mlp;
+
+use anyhow::Result;
+use burn::tensor::Device;
+use workload::{Task, Workload, serve, version};
+
+/// Races on a device; `about` names it.
+pub fn race(device: impl Fn() -> Device, about: impl Fn(&Device) -> String) -> Result<()> {
+    serve(|workload| {
+        let device = device();
+        let task: Box<dyn Task> = match workload {
+            Workload::Matmul(matmul) => Box::new(matmul::Product::new(matmul, device.clone())),
+            Workload::Mlp(mlp) => Box::new(mlp::Training::new(&mlp, device.clone().autodiff())),
+        };
+        Ok(Some((
+            task,
+            format!("burn {}, {}", version("burn"), about(&device)),
+        )))
+    })
+}
