@@ -5,8 +5,8 @@
 //! cargo bench -p gradus-cpu -- [widths [batch]]        784,128,64,10 64
 //! ```
 //!
-//! Times are the least and the median of many runs, in microseconds. Kernels that are timed alone
-//! find their operands in the cache.
+//! Times are the least and the median of many runs alone, where a kernel finds its operands in the
+//! cache, and the median within whole steps, in microseconds.
 #![allow(clippy::print_stdout, reason = "a table is what it is for")]
 
 use std::error::Error;
@@ -68,12 +68,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let whole = runtime.compile(Arc::new(plan.clone()))?;
     let (least, median) = time(&mut runtime, whole, &row, &upload)?;
     println!(
-        "{:>9.1} {:>9.1}  whole step, {:.0} steps/s",
-        least,
-        median,
+        "{least:>9.1} {median:>9.1}            whole step, {:.0} steps/s",
         1e6 / median
     );
-    for (line, kernel) in plan.kernels.iter().enumerate() {
+    let within = within(&mut runtime, whole, &row, &upload)?;
+    let mut sum = 0.0;
+    for (line, (kernel, within)) in plan.kernels.iter().zip(within).enumerate() {
         let alone = Plan {
             kernels: vec![kernel.clone()],
             literals: Vec::new(),
@@ -81,13 +81,39 @@ fn main() -> Result<(), Box<dyn Error>> {
         };
         let program = runtime.compile(Arc::new(alone))?;
         let (least, median) = time(&mut runtime, program, &row, &[])?;
+        sum += median;
         let rate = kernel.flops as f64 / least / 1e3;
         println!(
-            "{least:>9.1} {median:>9.1}  {line:>2} {} · {rate:.1} GFLOP/s",
+            "{least:>9.1} {median:>9.1} {within:>9.1}  {line:>2} {} · {rate:.1} GFLOP/s",
             kernel.label
         );
     }
+    println!("{:>9} {sum:>9.1}            all alone", "");
     Ok(())
+}
+
+/// Microseconds of each kernel within a step: the medians.
+fn within(
+    runtime: &mut CpuRuntime,
+    program: ProgramId,
+    row: &StepRow,
+    upload: &[u32],
+) -> Result<Vec<f64>, Box<dyn Error>> {
+    let mut times: Vec<Vec<f64>> = Vec::new();
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_millis(500) || times.is_empty() {
+        let (_, timeline) = runtime.profile(program, row, upload)?;
+        times.resize_with(timeline.kernels.len(), Vec::new);
+        for (times, kernel) in times.iter_mut().zip(timeline.kernels) {
+            times.push(kernel.span.seconds() * 1e6);
+        }
+    }
+    Ok(times.into_iter().map(median).collect())
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Microseconds of one step: the least and the median.
@@ -105,9 +131,8 @@ fn time(
         runtime.wait(ticket)?;
         times.push(start.elapsed().as_secs_f64() * 1e6);
     }
-    times.sort_by(f64::total_cmp);
-    let at = |i: usize| times.get(i).copied().unwrap_or(f64::NAN);
-    Ok((at(0), at(times.len() / 2)))
+    let least = times.iter().copied().fold(f64::INFINITY, f64::min);
+    Ok((least, median(times)))
 }
 
 /// The plan of a classifier of dense layers with relu between, cross-entropy and Adam.
