@@ -203,3 +203,19 @@ fn long_sums_on_several_threads() {
     check([1, 64, 128, 3000], [false, true], Epilogue::BiasRelu, false);
     check([1, 128, 257, 1000], [true, false], Epilogue::Plain, true);
 }
+
+#[test]
+fn panels_that_threads_share_out() {
+    let sizes = [1, 100, 645, 256];
+    check(sizes, [false, true], Epilogue::BiasRelu, false);
+    check(sizes, [false, false], Epilogue::MaskInPlace, false);
+    check(sizes, [true, true], Epilogue::Plain, true);
+    check(sizes, [false, true], Epilogue::Two, false);
+    check([2, 50, 640, 256], [true, false], Epilogue::BiasRelu, false);
+}
+
+/// Rows that all lie in a few sets of the cache.
+#[test]
+fn rows_of_a_power_of_two() {
+    check([1, 9, 37, 253], [false, true], Epilogue::BiasRelu, false);
+}

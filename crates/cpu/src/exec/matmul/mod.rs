@@ -3,14 +3,17 @@
 mod epilogue;
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use gradus_graph::plan::{MatMulKernel, Matrix};
+use rayon::prelude::*;
 
 use self::epilogue::{Destination, row_sum, with_product};
 use super::context::Context;
 use super::gemm::{self, gemm};
 use super::memory::{Memory, Place};
-use super::program::Compiled;
+use super::program::{Compiled, Cut, cut_at, line_cuts};
+use super::simd;
 use super::words::Words;
 
 /// Words of a panel: some rows of the product, that stay in the second-level cache until the
@@ -18,10 +21,23 @@ use super::words::Words;
 const PANEL: usize = 1 << 17;
 /// Floating-point operations from which a product may use several threads.
 const THREADS_FROM: usize = 32_000_000;
+/// Rows of the panels that threads share out among themselves. `gemm` reads the right matrix where
+/// it lies for so few, and 48 is a multiple of what its kernels take at once.
+const SHARED_ROWS: usize = 48;
+/// Words of the right matrix up to which such panels are worth it: each of them reads all of it.
+const SHARED_WORDS: usize = 1 << 19;
+/// Words of a matrix from which several threads transpose it.
+const TURN_THREADS_FROM: usize = 1 << 17;
+/// Rows from which it is worth to transpose a matrix beforehand.
+const ROWS: usize = 8;
+/// A distance of this many words between rows puts them all into a few sets of the nearest cache.
+const CONFLICT: usize = 256;
 
 thread_local! {
     /// Where panels lie that cannot be made in place.
     static SCRATCH: RefCell<Words> = RefCell::default();
+    /// Where the transposed right matrix lies.
+    static TRANSPOSED: RefCell<Words> = RefCell::default();
 }
 
 /// A matrix product, ready to run.
@@ -36,6 +52,10 @@ pub(super) struct MatMul {
     row_sum: Option<Compiled>,
     /// Rows of a panel.
     panel: usize,
+    /// Where the written buffers can be cut between rows of the product, if panels are shared out.
+    cuts: Option<Vec<Cut>>,
+    /// The right matrix is transposed before the product, not by `gemm` in every panel.
+    turn: bool,
 }
 
 impl MatMul {
@@ -50,28 +70,37 @@ impl MatMul {
                 .copied()
                 .ok_or_else(|| format!("there is no operand {operand}"))
         };
+        let &MatMulKernel { batch, m, n, k, .. } = kernel;
         let (a, b) = (find(kernel.a.operand)?, find(kernel.b.operand)?);
-        fits(&kernel.a, [kernel.m, kernel.k], kernel.batch, &a)?;
-        fits(&kernel.b, [kernel.k, kernel.n], kernel.batch, &b)?;
+        fits(&kernel.a, [m, k], batch, &a)?;
+        fits(&kernel.b, [k, n], batch, &b)?;
+        let lines = batch * m;
+        let shared = work([lines, n, k]) >= THREADS_FROM
+            && n.saturating_mul(k) <= SHARED_WORDS
+            && m >= SHARED_ROWS;
+        let read_only = a.written().or(b.written()).is_none();
+        let cuts = if shared && read_only {
+            line_cuts(&kernel.epilogue, places, lines)
+        } else {
+            None
+        };
         let out = Destination::find(kernel, places);
         let (program, places) = with_product(kernel, places, out.as_ref());
         let epilogue = if program.stores.is_empty() {
             None
         } else {
-            Some(Compiled::for_lines(
-                &program,
-                &places,
-                kernel.batch * kernel.m,
-            )?)
+            Some(Compiled::for_lines(&program, &places, lines)?)
         };
         let row_sum = kernel
             .row_sum
-            .map(|to| Compiled::new(&row_sum(kernel, to), &places));
-        let mut panel = kernel.m.max(1);
-        if epilogue.is_some() {
-            panel = (PANEL / kernel.n.max(1)).clamp(1, panel);
-        }
-        let row_sum = row_sum.transpose()?;
+            .map(|to| Compiled::new(&row_sum(kernel, to), &places))
+            .transpose()?;
+        let panel = match (&cuts, &epilogue) {
+            (Some(_), _) => SHARED_ROWS,
+            (None, Some(_)) => (PANEL / n.max(1)).clamp(1, m.max(1)),
+            (None, None) => m.max(1),
+        };
+        let conflict = kernel.b.row_stride.is_multiple_of(CONFLICT) && m >= ROWS;
         Ok(Self {
             kernel: kernel.clone(),
             a,
@@ -80,6 +109,8 @@ impl MatMul {
             epilogue,
             row_sum,
             panel,
+            turn: kernel.b.transposed && batch == 1 && (cuts.is_some() || conflict),
+            cuts,
         })
     }
 
@@ -91,13 +122,86 @@ impl MatMul {
         if let Some(row_sum) = &self.row_sum {
             row_sum.run(context, memory, 0..row_sum.rows());
         }
-        for batch in 0..self.kernel.batch {
-            for first in (0..self.kernel.m).step_by(self.panel) {
-                let rows = self.panel.min(self.kernel.m - first);
-                match self.out {
-                    Some(out) => self.panel_in_place(context, memory, out, [batch, first, rows])?,
-                    None => self.panel_aside(context, memory, [batch, first, rows])?,
-                }
+        let panels = 0..self.kernel.batch * self.kernel.m.div_ceil(self.panel);
+        if !self.turn {
+            return self.panels(context, memory, None, panels);
+        }
+        // Taken, not borrowed: while other threads help, this one may begin another product.
+        let mut turned = TRANSPOSED.take();
+        let b = self.turn(context, memory, &mut turned);
+        let done = self.panels(context, memory, Some(b), panels);
+        TRANSPOSED.set(turned);
+        done
+    }
+
+    /// The right matrix, transposed into `to`.
+    fn turn<'t>(
+        &self,
+        context: Context<'_>,
+        memory: &Memory<'_>,
+        to: &'t mut Words,
+    ) -> gemm::Matrix<'t> {
+        let MatMulKernel { n, k, ref b, .. } = self.kernel;
+        // Not a multiple of a large power of two.
+        let row_stride = n.next_multiple_of(16) + 16;
+        to.grow(k * row_stride);
+        let words = bytemuck::cast_slice_mut(to.get_mut(..k * row_stride).unwrap_or_default());
+        let rows = simd::Rows {
+            words: memory.read(&self.b).floats(b.offset),
+            count: n,
+            stride: b.row_stride,
+        };
+        let part = |(i, out): (usize, &mut [f32])| {
+            simd::transpose(context.arch, rows, i * simd::TRANSPOSED, out, row_stride);
+        };
+        let step = simd::TRANSPOSED * row_stride;
+        if context.threads && k * n >= TURN_THREADS_FROM {
+            words.par_chunks_mut(step).enumerate().for_each(part);
+        } else {
+            words.chunks_mut(step).enumerate().for_each(part);
+        }
+        gemm::Matrix {
+            words,
+            row_stride,
+            col_stride: 1,
+        }
+    }
+
+    /// Makes some panels, on several threads if they may be shared out.
+    fn panels(
+        &self,
+        context: Context<'_>,
+        memory: &mut Memory<'_>,
+        turned: Option<gemm::Matrix<'_>>,
+        panels: Range<usize>,
+    ) -> Result<(), String> {
+        let MatMulKernel { m, .. } = self.kernel;
+        let each = m.div_ceil(self.panel).max(1);
+        let start = |panel: usize| (panel / each, panel % each * self.panel);
+        if let Some(cuts) = &self.cuts
+            && context.threads
+            && panels.len() > 1
+        {
+            let middle = panels.start + panels.len() / 2;
+            let (batch, first) = start(middle);
+            let (mut left, mut right) = memory.split(&cut_at(cuts, batch * m + first));
+            let (left, right) = rayon::join(
+                || self.panels(context, &mut left, turned, panels.start..middle),
+                || self.panels(context, &mut right, turned, middle..panels.end),
+            );
+            return left.and(right);
+        }
+        // What is shared out is not divided further.
+        let context = Context {
+            threads: context.threads && self.cuts.is_none(),
+            ..context
+        };
+        for panel in panels {
+            let (batch, first) = start(panel);
+            let at = [batch, first, self.panel.min(m - first)];
+            match self.out {
+                Some(out) => self.panel_in_place(context, memory, turned, out, at)?,
+                None => self.panel_aside(context, memory, turned, at)?,
             }
         }
         Ok(())
@@ -108,6 +212,7 @@ impl MatMul {
         &self,
         context: Context<'_>,
         memory: &mut Memory<'_>,
+        turned: Option<gemm::Matrix<'_>>,
         out: Destination,
         [batch, first, rows]: [usize; 3],
     ) -> Result<(), String> {
@@ -118,8 +223,9 @@ impl MatMul {
         let at = out.offset + batch * out.batch + first * out.row;
         let mut target = memory.write(&out.place);
         let words = target.floats(at);
-        let (a, b) = (a.floats(0), b.floats(0));
-        self.product(context, words, out.row, [a, b], [batch, first, rows])?;
+        let a = view(&self.kernel.a, a.floats(0), batch, first);
+        let b = turned.unwrap_or_else(|| view(&self.kernel.b, b.floats(0), batch, 0));
+        self.product(context, words, out.row, [a, b], rows)?;
         self.finish(context, memory, [batch, first, rows]);
         Ok(())
     }
@@ -129,18 +235,18 @@ impl MatMul {
         &self,
         context: Context<'_>,
         memory: &mut Memory<'_>,
+        turned: Option<gemm::Matrix<'_>>,
         [batch, first, rows]: [usize; 3],
     ) -> Result<(), String> {
-        // Taken, not borrowed: while other threads help, this one may begin another product.
+        // Taken, as the transposed matrix.
         let mut scratch = SCRATCH.take();
         let n = self.kernel.n;
         scratch.grow(rows * n);
-        let (a, b) = (
-            memory.read(&self.a).floats(0),
-            memory.read(&self.b).floats(0),
-        );
+        let operand = |place| memory.read(place).floats(0);
+        let a = view(&self.kernel.a, operand(&self.a), batch, first);
+        let b = turned.unwrap_or_else(|| view(&self.kernel.b, operand(&self.b), batch, 0));
         let words = bytemuck::cast_slice_mut(&mut scratch);
-        let done = self.product(context, words, n, [a, b], [batch, first, rows]);
+        let done = self.product(context, words, n, [a, b], rows);
         let mut memory = memory.with_product(&scratch, (batch * self.kernel.m + first) * n);
         self.finish(context, &mut memory, [batch, first, rows]);
         SCRATCH.set(scratch);
@@ -152,14 +258,11 @@ impl MatMul {
         context: Context<'_>,
         out: &mut [f32],
         out_stride: usize,
-        [a, b]: [&[f32]; 2],
-        [batch, first, rows]: [usize; 3],
+        [a, b]: [gemm::Matrix<'_>; 2],
+        rows: usize,
     ) -> Result<(), String> {
         let MatMulKernel { n, k, .. } = self.kernel;
-        let a = view(&self.kernel.a, a, batch, first);
-        let b = view(&self.kernel.b, b, batch, 0);
-        let work = rows.saturating_mul(n).saturating_mul(k).saturating_mul(2);
-        let threads = context.threads && work >= THREADS_FROM;
+        let threads = context.threads && work([rows, n, k]) >= THREADS_FROM;
         let done = gemm([rows, n, k], out, out_stride, a, b, threads);
         done.then_some(()).ok_or_else(|| MISFIT.into())
     }
@@ -178,6 +281,11 @@ impl MatMul {
         let each = epilogue.rows() / (self.kernel.batch * self.kernel.m).max(1);
         epilogue.run(context, memory, line * each..(line + rows) * each);
     }
+}
+
+/// Floating-point operations of a product.
+fn work([m, n, k]: [usize; 3]) -> usize {
+    m.saturating_mul(n).saturating_mul(k).saturating_mul(2)
 }
 
 const MISFIT: &str = "a matrix does not fit its memory";

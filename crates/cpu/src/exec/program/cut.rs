@@ -2,17 +2,40 @@
 
 use gradus_graph::{Expr, Index, Program};
 
-use crate::exec::memory::Place;
+use super::axes;
+use crate::exec::memory::{MAX_WRITTEN, Place};
 
 /// Where a written buffer can be cut: before the words of every row.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cut {
+pub(in crate::exec) struct Cut {
     /// The operand.
     pub(super) place: Place,
     /// Words from its start to those of the first row.
     pub(super) offset: usize,
     /// Words of a row, at least 1.
     pub(super) pitch: usize,
+}
+
+/// The words at which the buffers are cut before a row.
+pub(in crate::exec) fn cut_at(cuts: &[Cut], row: usize) -> [usize; MAX_WRITTEN] {
+    let mut at = [0; MAX_WRITTEN];
+    for (at, cut) in at.iter_mut().zip(cuts) {
+        *at = cut.place.start + cut.offset + row * cut.pitch;
+    }
+    at
+}
+
+/// As [`cuts`], between lines: as many of equal length as the program's space is a sequence of.
+pub(in crate::exec) fn line_cuts(
+    program: &Program,
+    places: &[Place],
+    lines: usize,
+) -> Option<Vec<Cut>> {
+    let program = axes::simplify(program, lines);
+    let rows = program.rows() / lines.max(1);
+    let mut cuts = cuts(&program, places)?;
+    cuts.iter_mut().for_each(|cut| cut.pitch *= rows);
+    Some(cuts)
 }
 
 /// The cuts of all written buffers, in their order. `None` if the rows of one of them are not

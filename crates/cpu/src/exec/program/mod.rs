@@ -28,13 +28,14 @@ use std::ops::Range;
 use gradus_graph::Program;
 
 use self::compile::Code;
-use self::cut::Cut;
+pub(super) use self::cut::{Cut, cut_at, line_cuts};
+
 use self::machine::Machine;
 use self::scratch::Scratch;
 use self::space::{Space, Tile};
 use self::tile::Tiling;
 use super::context::Context;
-use super::memory::{MAX_WRITTEN, Memory, Place};
+use super::memory::{Memory, Place};
 
 /// Element-steps below which a program stays on one thread: a tenth of a millisecond or so.
 const THREADS_FROM: usize = 4 << 20;
@@ -131,11 +132,7 @@ impl Compiled {
             return self.run_here(context, memory, rows);
         }
         let middle = rows.start + (rows.len() / 2).next_multiple_of(task);
-        let mut at = [0; MAX_WRITTEN];
-        for (at, cut) in at.iter_mut().zip(cuts) {
-            *at = cut.place.start + cut.offset + middle * cut.pitch;
-        }
-        let (mut left, mut right) = memory.split(&at);
+        let (mut left, mut right) = memory.split(&cut_at(cuts, middle));
         rayon::join(
             || self.fork(context, &mut left, rows.start..middle, task, cuts),
             || self.fork(context, &mut right, middle..rows.end, task, cuts),

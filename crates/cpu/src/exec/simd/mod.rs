@@ -7,11 +7,13 @@ mod int;
 mod lane;
 mod random;
 mod reduce;
+mod transpose;
 
 pub(super) use cast::cast;
 pub(super) use fused::{fused, is_fused};
 pub(super) use random::{Key, random};
 pub(super) use reduce::{Block, beyond, extremes, sums};
+pub(super) use transpose::{Rows, TRANSPOSED, transpose};
 
 use bytemuck::Pod;
 use gradus_graph::DType;
