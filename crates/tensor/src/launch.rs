@@ -6,7 +6,7 @@ use crate::kernels::{self, Variant};
 use crate::{BufferRange, Device, Dispatch, Pipeline, Source, TensorError, compile, compile_all};
 
 /// Picks the variant of a kernel.
-pub(crate) type Pick<'a> = &'a dyn Fn(&Plan, &Kernel) -> Variant;
+pub(crate) type Pick<'a> = &'a dyn Fn(&Plan, &Kernel) -> Result<Variant, TensorError>;
 
 /// A kernel that is compiled but not yet bound to memory.
 #[derive(Clone, Debug)]
@@ -28,36 +28,72 @@ pub(crate) fn launches(
     pick: Pick<'_>,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Vec<Launch>, (usize, TensorError)> {
-    let mut sources = Vec::with_capacity(plan.kernels.len());
-    let mut forms = Vec::with_capacity(plan.kernels.len());
-    for (line, kernel) in plan.kernels.iter().enumerate() {
+    let kernels = plan.kernels.iter().enumerate();
+    let drafts = kernels.map(|(line, kernel)| {
         let variant = pick(plan, kernel);
-        let shader = kernels::shader(plan, kernel, variant).map_err(|error| {
-            let (label, message) = (kernel.label.clone(), error.to_string());
-            (line, TensorError::Validation { label, message })
-        })?;
-        forms.push((variant, shader.grid));
-        sources.push(match checked {
-            true => Source::checked(&kernel.label, &shader),
-            false => Source::trusted(&kernel.label, &shader),
-        });
-    }
+        let draft = variant.and_then(|variant| Draft::new(plan, kernel, variant, checked));
+        draft.map_err(|error| (line, error))
+    });
+    let drafts = drafts.collect::<Result<Vec<_>, _>>()?;
+    let sources: Vec<_> = drafts.iter().map(|draft| draft.source.clone()).collect();
     // An error is told below, where its line is known; what succeeded is found there again.
     let _ = compile_all(device, &sources, progress);
-    let launches = sources.iter().zip(forms).enumerate();
-    launches
-        .map(|(line, (source, (variant, grid)))| {
-            let pipeline = compile(device, source).map_err(|error| (line, error))?;
-            Ok(Launch {
-                pipeline,
-                variant,
-                grid,
-            })
-        })
+    let drafts = drafts.into_iter().enumerate();
+    drafts
+        .map(|(line, draft)| draft.compile(device).map_err(|error| (line, error)))
         .collect()
 }
 
+/// A kernel as text.
+struct Draft {
+    source: Source,
+    variant: Variant,
+    grid: [u32; 3],
+}
+
+impl Draft {
+    fn new(
+        plan: &Plan,
+        kernel: &Kernel,
+        variant: Variant,
+        checked: bool,
+    ) -> Result<Self, TensorError> {
+        let shader = kernels::shader(plan, kernel, variant);
+        let shader = shader.map_err(|error| TensorError::Validation {
+            label: kernel.label.clone(),
+            message: error.to_string(),
+        })?;
+        let source = match checked {
+            true => Source::checked(&kernel.label, &shader),
+            false => Source::trusted(&kernel.label, &shader),
+        };
+        Ok(Self {
+            source,
+            variant,
+            grid: shader.grid,
+        })
+    }
+
+    fn compile(self, device: &Device) -> Result<Launch, TensorError> {
+        Ok(Launch {
+            pipeline: compile(device, &self.source)?,
+            variant: self.variant,
+            grid: self.grid,
+        })
+    }
+}
+
 impl Launch {
+    /// Compiles one kernel.
+    pub(crate) fn new(
+        device: &Device,
+        plan: &Plan,
+        kernel: &Kernel,
+        variant: Variant,
+    ) -> Result<Self, TensorError> {
+        Draft::new(plan, kernel, variant, false)?.compile(device)
+    }
+
     /// Binds the memory that `place` gives for each binding of the kernel.
     pub(crate) fn dispatch(
         &self,

@@ -23,6 +23,7 @@ mod reflect;
 mod runtime;
 mod tensor;
 mod timestamps;
+mod tuning;
 
 pub use adapters::{DeviceInfo, DeviceKind};
 pub use bind::{BindGroup, BufferRange, Dispatch};
@@ -36,4 +37,5 @@ pub use pipeline::{Pipeline, STEP_ROW_BYTES, Source};
 pub use read::Staging;
 pub use runtime::{GpuRuntime, MemoryUse, Progress};
 pub use tensor::Tensor;
+pub use tuning::{Choices, Tuning};
 pub use wgpu;

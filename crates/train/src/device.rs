@@ -1,12 +1,17 @@
 //! Where a model runs.
 
 use std::fmt;
+use std::path::Path;
+#[cfg(feature = "gpu")]
+use std::sync::Arc;
 
 use gradus_graph::Target;
 use gradus_graph::backend::{BackendError, ModelMemory, Runtime};
 
 use crate::Error;
 use crate::environment;
+#[cfg(feature = "gpu")]
+use crate::tuning;
 
 /// A GPU, a software device, or the CPU. Cheap to clone.
 #[derive(Clone)]
@@ -18,7 +23,10 @@ pub struct Device {
 enum Kind {
     Cpu,
     #[cfg(feature = "gpu")]
-    Gpu(gradus_tensor::Device),
+    Gpu {
+        device: gradus_tensor::Device,
+        tuning: Option<Arc<gradus_tensor::Tuning>>,
+    },
 }
 
 impl Device {
@@ -84,7 +92,7 @@ impl Device {
     pub const fn as_gpu(&self) -> Option<&gradus_tensor::Device> {
         match &self.kind {
             Kind::Cpu => None,
-            Kind::Gpu(device) => Some(device),
+            Kind::Gpu { device, .. } => Some(device),
         }
     }
 
@@ -110,6 +118,32 @@ impl Device {
         Err(Error::Device(WITHOUT_GPU.into()))
     }
 
+    /// Has each kernel computed in the variant that is fastest on this device, instead of the one
+    /// that a table picks by shape and class of device.
+    ///
+    /// The file at `path` keeps what was measured, by adapter and driver; it is made if it is not
+    /// there. Kernels that it does not know are measured when they are first compiled, which takes
+    /// a fraction of a second for each, and added. Off unless asked for, because what is fastest
+    /// may differ from one measurement to the next, and variants differ in the last bits: runs are
+    /// repeatable as long as they use the same file. On the CPU there is nothing to choose.
+    ///
+    /// # Errors
+    /// If the file is damaged, or cannot be read or written.
+    pub fn autotune(self, path: impl AsRef<Path>) -> Result<Self, Error> {
+        #[cfg(not(feature = "gpu"))]
+        let _ = path;
+        let kind = match self.kind {
+            Kind::Cpu => Kind::Cpu,
+            #[cfg(feature = "gpu")]
+            Kind::Gpu { device, .. } => {
+                let tuning = tuning::open(path.as_ref(), device.info().to_string())?;
+                let tuning = Some(Arc::new(tuning));
+                Kind::Gpu { device, tuning }
+            }
+        };
+        Ok(Self { kind })
+    }
+
     /// True for the CPU executor.
     pub const fn is_cpu(&self) -> bool {
         matches!(self.kind, Kind::Cpu)
@@ -120,7 +154,7 @@ impl Device {
         match &self.kind {
             Kind::Cpu => Target::cpu(),
             #[cfg(feature = "gpu")]
-            Kind::Gpu(device) => device.target(),
+            Kind::Gpu { device, .. } => device.target(),
         }
     }
 
@@ -133,10 +167,11 @@ impl Device {
         match &self.kind {
             Kind::Cpu => Ok(Box::new(gradus_cpu::CpuRuntime::new(memory))),
             #[cfg(feature = "gpu")]
-            Kind::Gpu(device) => {
-                let device = device.clone();
-                #[cfg_attr(not(feature = "progress"), expect(unused_mut, reason = "set below"))]
-                let mut runtime = gradus_tensor::GpuRuntime::new(device, memory)?;
+            Kind::Gpu { device, tuning } => {
+                let mut runtime = gradus_tensor::GpuRuntime::new(device.clone(), memory)?;
+                if let Some(tuning) = tuning {
+                    runtime.tune(Arc::clone(tuning));
+                }
                 #[cfg(feature = "progress")]
                 runtime.set_progress(crate::progress::kernels());
                 Ok(Box::new(runtime))
@@ -162,7 +197,10 @@ const WITHOUT_GPU: &str = "this program was built without the feature `gpu`";
 impl From<gradus_tensor::Device> for Device {
     fn from(device: gradus_tensor::Device) -> Self {
         Self {
-            kind: Kind::Gpu(device),
+            kind: Kind::Gpu {
+                device,
+                tuning: None,
+            },
         }
     }
 }
@@ -172,7 +210,7 @@ impl fmt::Display for Device {
         match &self.kind {
             Kind::Cpu => f.write_str("CPU"),
             #[cfg(feature = "gpu")]
-            Kind::Gpu(device) => write!(f, "{}", device.info()),
+            Kind::Gpu { device, .. } => write!(f, "{}", device.info()),
         }
     }
 }

@@ -176,6 +176,14 @@ pub enum Error {
         /// What went wrong.
         message: String,
     },
+    /// The file of [`Device::autotune`](crate::Device::autotune) cannot be used.
+    #[error("cannot tune with {}: {message}", .path.display())]
+    Tuning {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        message: String,
+    },
 }
 
 impl Error {

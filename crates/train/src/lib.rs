@@ -20,10 +20,13 @@ mod predict;
 mod profile;
 mod program;
 mod progress;
+mod replace;
 mod sample;
 mod scores;
 mod spec;
 mod trace;
+#[cfg(feature = "gpu")]
+mod tuning;
 mod verify;
 
 pub use checkpoint::CheckpointError;

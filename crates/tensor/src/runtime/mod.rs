@@ -5,6 +5,7 @@
 //! report is copied to memory that the host reads some steps later. At most three submits are
 //! under way; a further one first waits for the oldest.
 
+mod choice;
 mod error;
 mod estimate;
 mod flight;
@@ -25,7 +26,9 @@ use gradus_graph::timeline::Timeline;
 use crate::buffer::WORD;
 use crate::health::lock;
 use crate::launch::launches;
-use crate::{Device, Staging, kernels};
+use crate::tuning::Tuning;
+use crate::{Device, Staging};
+use choice::Choice;
 use error::of_kernel;
 use flight::Flights;
 use program::{Program, ROWS, bytes_of};
@@ -43,7 +46,7 @@ pub struct GpuRuntime {
     tickets: u64,
     progress: Option<Progress>,
     checked: bool,
-    forced: Option<usize>,
+    choice: Choice,
 }
 
 /// Bytes of a runtime's buffers, by what asks for them.
@@ -76,7 +79,7 @@ impl GpuRuntime {
             tickets: 0,
             progress: None,
             checked: false,
-            forced: None,
+            choice: Choice::default(),
         })
     }
 
@@ -101,7 +104,13 @@ impl GpuRuntime {
     ///
     /// [`variants`]: crate::kernels::variants
     pub fn force_variant(&mut self, number: usize) {
-        self.forced = Some(number);
+        self.choice = Choice::Forced(number);
+    }
+
+    /// Has kernels compiled from now on computed in the variants that are fastest on this device,
+    /// as far as this knows them; the others are measured and added.
+    pub fn tune(&mut self, tuning: Arc<Tuning>) {
+        self.choice = Choice::Tuned(tuning);
     }
 
     /// Fills with this word everything that a step must write before it reads it: slots, outputs
@@ -163,15 +172,7 @@ impl GpuRuntime {
 impl Runtime for GpuRuntime {
     fn compile(&mut self, plan: Arc<Plan>) -> Result<ProgramId, BackendError> {
         let progress = Mutex::new(&mut self.progress);
-        let forced = self.forced;
-        let pick = |plan: &Plan, kernel: &Kernel| {
-            let all = forced
-                .map(|_| kernels::variants(plan, kernel))
-                .unwrap_or_default();
-            let forced = forced.unwrap_or(0).checked_rem(all.len());
-            let forced = forced.and_then(|number| all.get(number).copied());
-            forced.unwrap_or_else(|| kernels::choose(plan, kernel))
-        };
+        let pick = |plan: &Plan, kernel: &Kernel| self.choice.pick(&self.device, plan, kernel);
         let launches = launches(&self.device, &plan, self.checked, &pick, &|done, all| {
             if let Some(progress) = lock(&progress).as_mut() {
                 progress(done, all);

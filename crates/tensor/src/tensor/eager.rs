@@ -12,7 +12,8 @@ use crate::buffer::WORD;
 use crate::health::lock;
 use crate::launch::{Launch, launches, no_memory};
 use crate::{
-    BindGroup, Buffer, BufferRange, Commands, Device, Dispatch, STEP_ROW_BYTES, TensorError, wgpu,
+    BindGroup, Buffer, BufferRange, Commands, Device, Dispatch, STEP_ROW_BYTES, TensorError,
+    kernels, wgpu,
 };
 
 /// Expressions that were compiled on a device, by their graph.
@@ -142,8 +143,9 @@ impl Call<'_> {
             other => self.failed(other.to_string()),
         })?;
         // Not under the lock: it takes long.
-        let launches = launches(device, &plan, false, &crate::kernels::choose, &|_, _| {})
-            .map_err(|(_, error)| error)?;
+        let pick = |plan: &Plan, kernel: &Kernel| Ok(kernels::choose(plan, kernel));
+        let launches =
+            launches(device, &plan, false, &pick, &|_, _| {}).map_err(|(_, error)| error)?;
         let compiled = Arc::new(Compiled { plan, launches });
         Ok(Arc::clone(lock(cache).entry(key).or_insert(compiled)))
     }

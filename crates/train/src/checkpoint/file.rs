@@ -1,8 +1,7 @@
 //! The file: what is written, and what is believed of what is read.
 
 use std::borrow::Cow;
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::Path;
 
 use gradus_graph::{Array, DType, Data};
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CheckpointError;
 use crate::memory::Kept;
+use crate::replace;
 
 /// The metadata entry.
 const ENTRY: &str = "gradus";
@@ -52,7 +52,7 @@ pub(super) fn write(
         .map(|(kept, array)| (file_name(kept), Tensor::new(array)));
     let bytes = safetensors::serialize(tensors, Some(metadata));
     let bytes = bytes.map_err(|source| CheckpointError::Format { bytes: 0, source })?;
-    Ok(replace(path, &bytes)?)
+    Ok(replace::file(path, &bytes)?)
 }
 
 /// The array of each tensor that the model keeps, and where training stood if the file is ours.
@@ -210,36 +210,4 @@ impl View for Tensor {
     fn data_len(&self) -> usize {
         self.bytes.len()
     }
-}
-
-/// Puts the bytes in place of the file at once.
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let written = write_synced(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        // The first error says more than a failure to tidy up.
-        let _ = fs::remove_file(&temporary);
-    }
-    written?;
-    sync_folder(path)
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-/// The rename itself must reach the disk too.
-#[cfg(unix)]
-fn sync_folder(path: &Path) -> std::io::Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_folder(_: &Path) -> std::io::Result<()> {
-    Ok(())
 }
