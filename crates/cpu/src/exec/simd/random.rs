@@ -1,11 +1,11 @@
-//! Philox over blocks of elements: the same words as [`gradus_graph::philox`], sixteen counters
-//! at a time.
+//! Philox over blocks of elements: the same words as [`gradus_graph::philox`], thirty-two
+//! counters at a time.
 
 use gradus_graph::philox::random_word;
 use pulp::{Arch, NullaryFnOnce};
 
 /// Counters computed together.
-const LANES: usize = 16;
+const LANES: usize = 32;
 
 /// What every word of a block has in common.
 #[derive(Clone, Copy, Debug)]
@@ -54,34 +54,29 @@ impl NullaryFnOnce for Block<'_> {
     #[inline(always)]
     fn call(self) {
         let Key { seed, stream, step } = self.key;
-        let mut k = [low(seed), low(seed >> 32)];
-        let mut c = [
-            [0; LANES],
-            [step; LANES],
-            [low(stream); LANES],
-            [low(stream >> 32); LANES],
-        ];
-        for (i, counter) in (0..).zip(&mut c[0]) {
-            // Elements have 32 bits, counters 30.
-            *counter = self.counter.wrapping_add(i) & (u32::MAX >> 2);
-        }
+        let mut k = [low(seed), low(seed >> 32)].map(u64::from);
+        // Words in the low halves of wide lanes, where vectors multiply; the high halves are noise.
+        // Elements have 32 bits, counters 30.
+        let mut c0: [u64; LANES] = std::array::from_fn(|i| {
+            u64::from(self.counter.wrapping_add(low(i as u64)) & (u32::MAX >> 2))
+        });
+        let mut c1 = [u64::from(step); LANES];
+        let mut c2 = [stream; LANES];
+        let mut c3 = [stream >> 32; LANES];
         for _ in 0..10 {
-            let [c0, c1, c2, c3] = c;
             for i in 0..LANES {
-                let p0 = 0xD251_1F53 * u64::from(c0[i]);
-                let p1 = 0xCD9E_8D57 * u64::from(c2[i]);
-                c[0][i] = low(p1 >> 32) ^ c1[i] ^ k[0];
-                c[1][i] = low(p1);
-                c[2][i] = low(p0 >> 32) ^ c3[i] ^ k[1];
-                c[3][i] = low(p0);
+                let p0 = 0xD251_1F53 * u64::from(low(c0[i]));
+                let p1 = 0xCD9E_8D57 * u64::from(low(c2[i]));
+                c0[i] = p1 >> 32 ^ c1[i] ^ k[0];
+                c1[i] = p1;
+                c2[i] = p0 >> 32 ^ c3[i] ^ k[1];
+                c3[i] = p0;
             }
-            k = [
-                k[0].wrapping_add(0x9E37_79B9),
-                k[1].wrapping_add(0xBB67_AE85),
-            ];
+            k = [k[0] + 0x9E37_79B9, k[1] + 0xBB67_AE85];
         }
-        for (i, group) in self.out.chunks_exact_mut(4).enumerate().take(LANES) {
-            group.copy_from_slice(&[c[0][i], c[1][i], c[2][i], c[3][i]]);
+        let (groups, _) = self.out.as_chunks_mut::<4>();
+        for (i, group) in groups.iter_mut().enumerate().take(LANES) {
+            *group = [c0[i], c1[i], c2[i], c3[i]].map(low);
         }
     }
 }

@@ -31,8 +31,8 @@ pub(crate) fn extremes(arch: Arch, block: Block<'_>, max: bool, best: &mut [f32]
 /// True if `x` takes the place of `best`.
 #[inline(always)]
 pub(crate) fn beyond(max: bool, x: f32, best: f32) -> bool {
-    let further = if max { x > best } else { x < best };
-    further || (x.is_nan() && !best.is_nan())
+    let within = if max { x <= best } else { x >= best };
+    !within & !best.is_nan()
 }
 
 struct Sums<'a> {
@@ -134,8 +134,12 @@ fn extremes_of(block: Block<'_>, best: &mut [f32], pick: impl Fn(f32, f32) -> f3
             for block in blocks {
                 lanes.iter_mut().zip(block).for_each(take);
             }
-            let wide = lanes.into_iter().fold(*best, pick);
-            *best = rest.iter().fold(wide, |best, x| pick(best, *x));
+            // In halves, so that few operations wait for each other.
+            for half in [8, 4, 2, 1] {
+                let (low, high) = lanes.split_at_mut(half);
+                low.iter_mut().zip(&*high).for_each(take);
+            }
+            *best = rest.iter().fold(lanes[0], |best, x| pick(best, *x));
         }
     }
 }
