@@ -176,7 +176,7 @@ fn check(expected: &[Expected], results: &[f64]) -> Result<Option<String>> {
         return Ok(None);
     };
     let worst = format!(
-        "result {i} is {}, expected {}",
+        "result {i} is {:.6}, expected {:.6}",
         results[i], expected[i].value
     );
     ensure!(error <= TOO_WRONG, "wrong: {worst}");
