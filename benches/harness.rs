@@ -26,6 +26,8 @@ pub(crate) struct Contestant<'a> {
 /// How long to measure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
+    /// Times that what cannot be repeated in a turn is done.
+    pub(crate) repeats: usize,
     /// Turns of each contestant.
     pub(crate) rounds: usize,
     /// How long a turn should take.
@@ -59,7 +61,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    fn of(mut values: Vec<f64>) -> Self {
+    pub(crate) fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let at = |share: f64| {
             let position = share * (values.len() as f64 - 1.0);
@@ -146,13 +148,29 @@ fn take_turn(contestant: &mut Contestant<'_>, count: usize) -> Result<Turn> {
 
 /// Processor time of all threads of this process so far.
 #[cfg(unix)]
-fn cpu_time() -> Option<Duration> {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+pub(crate) fn cpu_time() -> Option<Duration> {
+    processor_clock(rustix::time::ClockId::ProcessCPUTime)
+}
+
+/// Processor time of this thread so far.
+#[cfg(all(unix, feature = "gpu"))]
+pub(crate) fn thread_time() -> Option<Duration> {
+    processor_clock(rustix::time::ClockId::ThreadCPUTime)
+}
+
+#[cfg(unix)]
+fn processor_clock(id: rustix::time::ClockId) -> Option<Duration> {
+    let time = rustix::time::clock_gettime(id);
     let seconds = u64::try_from(time.tv_sec).ok()?;
     Some(Duration::new(seconds, u32::try_from(time.tv_nsec).ok()?))
 }
 
 #[cfg(not(unix))]
-fn cpu_time() -> Option<Duration> {
+pub(crate) fn cpu_time() -> Option<Duration> {
+    None
+}
+
+#[cfg(all(not(unix), feature = "gpu"))]
+pub(crate) fn thread_time() -> Option<Duration> {
     None
 }

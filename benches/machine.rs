@@ -11,6 +11,8 @@ use gradus::train::Device;
 pub(crate) struct Options {
     /// Fewer and shorter turns: to see that everything runs.
     pub(crate) quick: bool,
+    /// Show every kernel of the steps that are profiled.
+    pub(crate) kernels: bool,
     /// Names of devices; empty for all.
     on: Vec<String>,
     /// Words in the names of cases; empty for all.
@@ -26,6 +28,7 @@ impl Options {
                 // Cargo says so to every benchmark.
                 "--bench" => {}
                 "--quick" => options.quick = true,
+                "--kernels" => options.kernels = true,
                 "--on" => {
                     let Some(names) = args.next() else {
                         bail!("--on needs names of devices")
@@ -33,7 +36,7 @@ impl Options {
                     options.on = names.split(',').map(str::to_string).collect();
                 }
                 option if option.starts_with("--") => {
-                    bail!("no option {option}; there are --quick and --on cpu,llvmpipe")
+                    bail!("no option {option}; there are --quick, --kernels and --on cpu,llvmpipe")
                 }
                 _ => options.words.push(arg),
             }

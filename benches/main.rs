@@ -1,43 +1,79 @@
-//! `cargo bench`: one table of how fast this machine trains, on every device it has.
+//! `cargo bench`: how fast this machine trains, on every device it has.
 //!
 //! ```text
-//! cargo bench -- [--quick] [--on cpu,llvmpipe] [words…]
+//! cargo bench -- [--quick] [--kernels] [--on cpu,llvmpipe] [words…]
 //! ```
 //!
 //! Words choose cases by name. Every result is checked before anything is timed. Contestants of a
 //! case take turns; figures are medians with quartiles, per second and per second of processor
-//! time, for machines that do other work besides.
+//! time, for machines that do other work besides. A second table has what is no rate, and what is
+//! asked of it: of processor time, where it is known. `--kernels` adds the profiles behind it.
 #![allow(clippy::print_stdout, reason = "a table is what it is for")]
 
+mod figure;
 mod harness;
 mod machine;
 mod matmul;
 mod mlp;
-mod product;
+mod planned;
+mod pointwise;
+mod profile;
+mod reduction;
+mod start;
+#[cfg(feature = "gpu")]
+mod submit;
+mod table;
+mod update;
 
 use std::time::Duration;
 
 use anyhow::Result;
+use figure::Figure;
 use gradus::train::Device;
-use harness::{Case, Effort, Outcome, Rates, Spread, measure};
+use harness::{Case, Effort, measure};
+use machine::Options;
 
 /// Cases on these devices; only those whose name is wanted need be made.
 type Workload = fn(&[Device], &dyn Fn(&str) -> bool) -> Result<Vec<Case<'static>>>;
 
 /// Every workload. A new one is a file, a `mod` line and a row here.
-const WORKLOADS: &[Workload] = &[matmul::cases, mlp::cases];
+const WORKLOADS: &[Workload] = &[
+    matmul::cases,
+    pointwise::cases,
+    reduction::cases,
+    update::cases,
+    mlp::cases,
+];
+
+/// What is no rate, measured as a whole.
+type Measurement = fn(&[Device], &Options, Effort) -> Result<Vec<Figure>>;
+
+/// Every measurement.
+const MEASUREMENTS: &[Measurement] = &[
+    start::figures,
+    // The CPU executor encodes nothing.
+    #[cfg(feature = "gpu")]
+    submit::figures,
+    profile::figures,
+];
 
 fn main() -> Result<()> {
-    let options = machine::Options::from_args(std::env::args().skip(1))?;
+    let mut args = std::env::args().skip(1).peekable();
+    if args.next_if(|arg| arg == start::CHILD).is_some() {
+        return start::child(args);
+    }
+    let options = Options::from_args(args)?;
     let effort = if options.quick {
         Effort {
             rounds: 3,
             turn: Duration::from_millis(30),
+            repeats: 2,
         }
     } else {
         Effort {
             rounds: 21,
             turn: Duration::from_millis(150),
+            repeats: 9,
         }
     };
     let devices = machine::devices(&options)?;
@@ -47,7 +83,7 @@ fn main() -> Result<()> {
     for workload in WORKLOADS {
         for mut case in workload(&devices, &|name| options.wants(name))? {
             for outcome in measure(&mut case, effort)? {
-                row(&case, &outcome);
+                println!("{}", table::row(&case, &outcome));
             }
         }
     }
@@ -55,30 +91,19 @@ fn main() -> Result<()> {
         "\nMedians of {} turns (and quartiles); relative to the first of a case, turn by turn.",
         effort.rounds
     );
-    Ok(())
-}
-
-fn row(case: &Case<'_>, outcome: &Outcome) {
-    let rates = |rates: Rates| format!("{} | {}", spread(rates.rate), spread(rates.relative));
-    println!(
-        "| {} | {} | {} | {} | {} |",
-        case.name,
-        outcome.name,
-        case.unit,
-        rates(outcome.wall),
-        outcome.cpu.map_or("- | -".into(), rates),
-    );
-}
-
-fn spread(Spread { low, median, high }: Spread) -> String {
-    format!("{} ({} – {})", number(median), number(low), number(high))
-}
-
-/// Three digits that matter.
-fn number(value: f64) -> String {
-    match value {
-        v if v >= 100.0 => format!("{v:.0}"),
-        v if v >= 10.0 => format!("{v:.1}"),
-        v => format!("{v:.2}"),
+    println!("\n| what | on | unit | by the clock | processor time | asked |");
+    println!("|---|---|---|---:|---:|---|");
+    let mut details = Vec::new();
+    for measurement in MEASUREMENTS {
+        for figure in measurement(&devices, &options, effort)? {
+            println!("{}", figure::row(&figure));
+            details.extend(figure.detail);
+        }
     }
+    if options.kernels {
+        for detail in details {
+            println!("\n{detail}");
+        }
+    }
+    Ok(())
 }

@@ -7,14 +7,36 @@ use gradus::prelude::*;
 use crate::harness::{Case, Contestant};
 use crate::machine;
 
-/// Widths and batch.
-const SIZES: [(&[usize], usize); 2] = [(&[784, 128, 64, 10], 64), (&[784, 512, 512, 10], 512)];
+/// A perceptron with relu between its layers, cross-entropy and Adam.
+#[derive(Clone, Copy)]
+pub(crate) struct Mlp {
+    pub(crate) widths: &'static [usize],
+    pub(crate) batch: usize,
+}
+
+pub(crate) const MLPS: [Mlp; 3] = [
+    Mlp {
+        widths: &[784, 128, 64, 10],
+        batch: 64,
+    },
+    Mlp {
+        widths: &[784, 512, 512, 10],
+        batch: 512,
+    },
+    Mlp {
+        widths: &[512, 512, 512, 512, 512, 512, 512, 512, 10],
+        batch: 256,
+    },
+];
 
 /// Inputs and labels are few but occur in every combination, so that a network that runs for
 /// thousands of steps never learns them by heart: gradients would fall below what processors are
 /// fast at.
 const INPUTS: usize = 4;
 const LABELS: usize = 5;
+
+/// Small: in deep networks curves of devices that round differently soon part otherwise.
+const LEARNING_RATE: f64 = 1e-4;
 
 /// Steps that all devices have to agree on.
 const CHECKED: usize = 10;
@@ -24,11 +46,10 @@ pub(crate) fn cases(
     wanted: &dyn Fn(&str) -> bool,
 ) -> Result<Vec<Case<'static>>> {
     let mut cases = Vec::new();
-    for (widths, batch) in SIZES {
-        let sizes: Vec<String> = widths.iter().map(usize::to_string).collect();
-        let name = format!("mlp {} batch {batch}", sizes.join("-"));
+    for mlp in MLPS {
+        let name = mlp.name();
         if wanted(&name) {
-            let contestants = contestants(devices, widths, batch).with_context(|| name.clone())?;
+            let contestants = contestants(devices, mlp).with_context(|| name.clone())?;
             cases.push(Case {
                 name,
                 unit: "steps/s",
@@ -40,17 +61,13 @@ pub(crate) fn cases(
     Ok(cases)
 }
 
-fn contestants(
-    devices: &[Device],
-    widths: &[usize],
-    batch: usize,
-) -> Result<Vec<Contestant<'static>>> {
-    let batches = batches(widths, batch)?;
+fn contestants(devices: &[Device], mlp: Mlp) -> Result<Vec<Contestant<'static>>> {
+    let batches = mlp.batches()?;
     let mut expected: Option<Vec<f64>> = None;
     let mut contestants = Vec::new();
     for device in devices {
         let name = machine::short_name(device);
-        let mut model = model(device, widths, batch).with_context(|| format!("on {name}"))?;
+        let mut model = mlp.model(device).with_context(|| format!("on {name}"))?;
         let losses = losses(&mut model, &batches)?;
         agree(expected.get_or_insert_with(|| losses.clone()), &losses)
             .with_context(|| format!("on {name}"))?;
@@ -72,43 +89,63 @@ fn contestants(
     Ok(contestants)
 }
 
-fn model(device: &Device, widths: &[usize], batch: usize) -> Result<Model> {
-    let (inputs, rest) = widths.split_first().context("no widths")?;
-    let (classes, hidden) = rest.split_last().context("one width")?;
-    let net = hidden
-        .iter()
-        .fold(Sequential::new(), |net, &width| net.dense(width).relu());
-    let settings = Compile::new()
-        .input("x", *inputs, DType::F32)
-        .target((), DType::I32)
-        .device(device.clone())
-        .loss(CrossEntropy::new())
-        .optimizer(Adam::new(1e-3))
-        .batch(batch)
-        .seed(1);
-    Ok(net.dense(*classes).compile(settings)?)
-}
+impl Mlp {
+    /// `mlp 784-128-64-10 batch 64`, equal widths counted: `mlp 8×512-10 batch 256`.
+    pub(crate) fn name(&self) -> String {
+        let runs = self.widths.chunk_by(|a, b| a == b);
+        let runs: Vec<String> = runs
+            .map(|run| match run {
+                [width] => width.to_string(),
+                [width, ..] => format!("{}×{width}", run.len()),
+                [] => String::new(),
+            })
+            .collect();
+        format!("mlp {} batch {}", runs.join("-"), self.batch)
+    }
 
-fn batches(widths: &[usize], batch: usize) -> Result<Vec<Batch>> {
-    let (width, classes) = (widths[0], widths[widths.len() - 1]);
-    let mut rng = Rng::new(2, 0);
-    let mut inputs = Vec::new();
-    for _ in 0..INPUTS {
-        let values: Vec<f32> = (0..batch * width).map(|_| rng.uniform() as f32).collect();
-        inputs.push(Array::new([batch, width], values)?);
+    pub(crate) fn model(&self, device: &Device) -> Result<Model> {
+        let settings = Compile::new()
+            .input("x", self.widths[0], DType::F32)
+            .target((), DType::I32);
+        self.compile(settings, device)
     }
-    let mut labels = Vec::new();
-    for _ in 0..LABELS {
-        let below = u32::try_from(classes)?;
-        let values: Vec<i32> = (0..batch).map(|_| rng.below(below).cast_signed()).collect();
-        labels.push(Array::new([batch], values)?);
+
+    /// With these inputs.
+    pub(crate) fn compile(&self, settings: Compile, device: &Device) -> Result<Model> {
+        let (classes, rest) = self.widths.split_last().context("no widths")?;
+        let hidden = rest.iter().skip(1);
+        let net = hidden.fold(Sequential::new(), |net, &width| net.dense(width).relu());
+        let settings = settings
+            .device(device.clone())
+            .loss(CrossEntropy::new())
+            .optimizer(Adam::new(LEARNING_RATE))
+            .batch(self.batch)
+            .seed(1);
+        Ok(net.dense(*classes).compile(settings)?)
     }
-    let pair = |i: usize| {
-        Batch::new()
-            .with("x", inputs[i % INPUTS].clone())
-            .with("y", labels[i % LABELS].clone())
-    };
-    Ok((0..INPUTS * LABELS).map(pair).collect())
+
+    pub(crate) fn batches(&self) -> Result<Vec<Batch>> {
+        let (width, classes) = (self.widths[0], self.widths[self.widths.len() - 1]);
+        let batch = self.batch;
+        let mut rng = Rng::new(2, 0);
+        let mut inputs = Vec::new();
+        for _ in 0..INPUTS {
+            let values: Vec<f32> = (0..batch * width).map(|_| rng.uniform() as f32).collect();
+            inputs.push(Array::new([batch, width], values)?);
+        }
+        let mut labels = Vec::new();
+        for _ in 0..LABELS {
+            let below = u32::try_from(classes)?;
+            let values: Vec<i32> = (0..batch).map(|_| rng.below(below).cast_signed()).collect();
+            labels.push(Array::new([batch], values)?);
+        }
+        let pair = |i: usize| {
+            Batch::new()
+                .with("x", inputs[i % INPUTS].clone())
+                .with("y", labels[i % LABELS].clone())
+        };
+        Ok((0..INPUTS * LABELS).map(pair).collect())
+    }
 }
 
 /// The losses of the first steps.

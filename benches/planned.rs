@@ -1,61 +1,97 @@
-//! A plan of one square product, run again and again. `benches/peers` runs it too.
+//! Plans over arrays that lie on the device, run again and again. `benches/peers` runs them too.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use gradus::graph::backend::{ModelMemory, ProgramId, Runtime};
+use gradus::graph::backend::{ModelMemory, ProgramId, Runtime, StepRow};
 use gradus::graph::plan::{Request, Role, SlabLayout, lower};
-use gradus::graph::{Graph, Plan, Scope, Target, step_row};
-use gradus::nn::init::Zeros;
+use gradus::graph::{Graph, Plan, Scope, Target, Var, step_row};
 use gradus::train::Device;
 
-/// Products in one submit, and submits under way.
+/// Runs in one submit, and submits under way.
 const IN_SUBMIT: usize = 8;
 const IN_FLIGHT: usize = 3;
 
-/// `c = a · b` on a device.
-pub(crate) struct Product {
+/// Plans on a device, one after the other in each run.
+pub(crate) struct Planned {
     runtime: Box<dyn Runtime>,
-    program: ProgramId,
-    plan: Arc<Plan>,
+    programs: Vec<(ProgramId, Arc<Plan>)>,
+    /// What every run is told.
+    pub(crate) row: StepRow,
 }
 
-impl Product {
-    /// Prepares the product of two `[n, n]`.
-    pub(crate) fn new(device: &Device, n: usize, factors: &[Vec<f32>; 2]) -> Result<Self> {
-        let (plan, slabs) = plan(n, &device.target())?;
-        let plan = Arc::new(plan);
-        let memory = ModelMemory {
-            slabs: slabs.clone(),
-            ..ModelMemory::default()
-        };
+impl Planned {
+    /// One expression. Its arrays are parameters, in order, so that nothing is uploaded.
+    pub(crate) fn new(
+        device: &Device,
+        arrays: &[Vec<f32>],
+        build: impl for<'g> Fn(&Scope<'g>) -> Var<'g>,
+    ) -> Result<Self> {
+        Self::several(device, arrays, 1, |scope, _| build(scope))
+    }
+
+    /// Numbered expressions, a plan for each, over the same arrays.
+    pub(crate) fn several(
+        device: &Device,
+        arrays: &[Vec<f32>],
+        count: usize,
+        build: impl for<'g> Fn(&Scope<'g>, usize) -> Var<'g>,
+    ) -> Result<Self> {
+        let (target, mut memory) = (device.target(), ModelMemory::default());
+        let mut plans = Vec::new();
+        for number in 0..count {
+            let graph = Graph::new();
+            let result = build(&Scope::root(&graph, false), number);
+            memory.slabs = SlabLayout::new(&graph.params(), &target)?;
+            plans.push(lower(&Request {
+                outputs: vec![("result".into(), result)],
+                ..request(&graph, &memory.slabs, &target)
+            })?);
+        }
+        let segments = memory.slabs.segments.clone();
+        let mut planned = Self::prepare(device, memory, plans)?;
+        for (segment, array) in segments.iter().zip(arrays) {
+            planned.write(&Role::Params(segment.shard), segment.offset, array)?;
+        }
+        Ok(planned)
+    }
+
+    /// Plans that share this memory.
+    pub(crate) fn prepare(device: &Device, memory: ModelMemory, plans: Vec<Plan>) -> Result<Self> {
         let mut runtime = device.runtime(memory)?;
-        let program = runtime.compile(Arc::clone(&plan))?;
-        for (segment, values) in slabs.segments.iter().zip(factors) {
-            let words: Vec<u32> = values.iter().map(|v| v.to_bits()).collect();
-            runtime.write(&Role::Params(segment.shard), segment.offset, &words)?;
+        let mut programs = Vec::new();
+        for plan in plans {
+            let plan = Arc::new(plan);
+            programs.push((runtime.compile(Arc::clone(&plan))?, plan));
         }
         Ok(Self {
             runtime,
-            program,
-            plan,
+            programs,
+            row: [0; step_row::WORDS],
         })
     }
 
     pub(crate) fn run(&mut self, times: usize) -> Result<()> {
-        let row = [0; step_row::WORDS];
+        // What one plan does again and again shares submits; several take turns.
+        let in_submit = if self.programs.len() == 1 {
+            IN_SUBMIT
+        } else {
+            1
+        };
         let mut tickets = VecDeque::new();
         let mut left = times;
         while left > 0 {
-            let count = left.min(IN_SUBMIT);
-            if tickets.len() == IN_FLIGHT
-                && let Some(oldest) = tickets.pop_front()
-            {
-                self.runtime.wait(oldest)?;
+            let rows = vec![self.row; left.min(in_submit)];
+            for &(program, _) in &self.programs {
+                if tickets.len() == IN_FLIGHT
+                    && let Some(oldest) = tickets.pop_front()
+                {
+                    self.runtime.wait(oldest)?;
+                }
+                tickets.push_back(self.runtime.submit(program, &rows, &[])?);
             }
-            tickets.push_back(self.runtime.submit(self.program, &vec![row; count], &[])?);
-            left -= count;
+            left -= rows.len();
         }
         for ticket in tickets {
             self.runtime.wait(ticket)?;
@@ -63,31 +99,45 @@ impl Product {
         Ok(())
     }
 
-    /// `c`, once it has been computed.
-    pub(crate) fn result(&mut self) -> Result<Vec<f32>> {
-        let output = self.plan.outputs.first();
-        let value = output.and_then(|(_, value)| self.plan.values.get(value.index()));
+    /// The result of a plan's last run.
+    pub(crate) fn result(&mut self, number: usize) -> Result<Vec<f32>> {
+        let (_, plan) = self.programs.get(number).context("no such plan")?;
+        let output = plan.outputs.first();
+        let value = output.and_then(|(_, value)| plan.values.get(value.index()));
         let value = value.context("the plan has no output")?;
-        let (first, count) = (value.offset / 4, value.meta.shape.numel() as u64);
-        let role = Role::Outputs;
-        let words = self.runtime.read(self.program, &role, first, count)?;
+        let (first, count) = (value.offset / 4, value.meta.shape.numel());
+        self.read(number, &Role::Outputs, first, count)
+    }
+
+    pub(crate) fn write(&mut self, role: &Role, first: u64, values: &[f32]) -> Result<()> {
+        let words: Vec<u32> = values.iter().map(|v| v.to_bits()).collect();
+        Ok(self.runtime.write(role, first, &words)?)
+    }
+
+    /// What a plan's buffer holds.
+    pub(crate) fn read(
+        &mut self,
+        number: usize,
+        role: &Role,
+        first: u64,
+        count: usize,
+    ) -> Result<Vec<f32>> {
+        let (program, _) = self.programs.get(number).context("no such plan")?;
+        let words = self.runtime.read(*program, role, first, count as u64)?;
         Ok(words.into_iter().map(f32::from_bits).collect())
     }
 }
 
-/// Both factors lie where parameters lie, so that nothing is uploaded.
-fn plan(n: usize, target: &Target) -> Result<(Plan, SlabLayout)> {
-    let graph = Graph::new();
-    let scope = Scope::root(&graph, false);
-    let (a, b) = (
-        scope.param("a", [n, n], Zeros),
-        scope.param("b", [n, n], Zeros),
-    );
-    let slabs = SlabLayout::new(&graph.params(), target)?;
-    let plan = lower(&Request {
-        name: "matmul",
-        graph: &graph,
-        outputs: vec![("c".into(), a.matmul(b))],
+/// A request for nothing yet.
+pub(crate) fn request<'a, 'g>(
+    graph: &'g Graph,
+    slabs: &SlabLayout,
+    target: &'a Target,
+) -> Request<'a, 'g> {
+    Request {
+        name: "bench",
+        graph,
+        outputs: vec![],
         readbacks: vec![],
         gradients: vec![],
         optimizer: None,
@@ -95,6 +145,5 @@ fn plan(n: usize, target: &Target) -> Result<(Plan, SlabLayout)> {
         resident: None,
         slabs: slabs.clone(),
         target,
-    })?;
-    Ok((plan, slabs))
+    }
 }

@@ -1,31 +1,37 @@
 //! The product of `cargo bench`.
 
-#[path = "../../../../product.rs"]
-mod product;
+#[path = "../../../../planned.rs"]
+#[allow(dead_code, reason = "`cargo bench` does more with it")]
+mod planned;
 
 use anyhow::Result;
+use gradus::nn::init::Zeros;
 use gradus::train::Device;
+use planned::Planned;
 use workload::{Matmul, Task};
 
 pub(crate) struct Product {
     matmul: Matmul,
-    product: product::Product,
+    planned: Planned,
 }
 
 impl Product {
     pub(crate) fn new(matmul: Matmul, device: &Device) -> Result<Self> {
-        let product = product::Product::new(device, matmul.size, &matmul.factors())?;
-        Ok(Self { matmul, product })
+        let planned = Planned::new(device, &matmul.factors(), |scope| {
+            let factor = |name| scope.param(name, [matmul.size; 2], Zeros);
+            factor("a").matmul(factor("b"))
+        })?;
+        Ok(Self { matmul, planned })
     }
 }
 
 impl Task for Product {
     fn step(&mut self) -> Result<Vec<f32>> {
-        self.product.run(1)?;
-        Ok(self.matmul.sample(&self.product.result()?))
+        self.planned.run(1)?;
+        Ok(self.matmul.sample(&self.planned.result(0)?))
     }
 
     fn run(&mut self, steps: usize) -> Result<()> {
-        self.product.run(steps)
+        self.planned.run(steps)
     }
 }
