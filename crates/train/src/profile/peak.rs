@@ -62,8 +62,7 @@ impl Peak {
     pub(super) fn measure(device: &Device) -> Result<Self, Error> {
         let n = match device.target().class {
             DeviceClass::Gpu => 2048,
-            // Not 1024: all elements of a column would share a set of the cache.
-            DeviceClass::Software | DeviceClass::Cpu => 960,
+            DeviceClass::Software | DeviceClass::Cpu => 1024,
         };
         let (bytes, _, copy) = fastest(device, |scope| -scope.param("x", [ELEMENTS], Zeros))?;
         let (_, flops, product) = fastest(device, |scope| {
