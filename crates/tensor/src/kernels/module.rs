@@ -130,16 +130,16 @@ fn sum_totals(functions: &mut Writer, start: &mut Writer, program: &Program, mem
             continue;
         };
         functions.line(format_args!("var<private> total{i}: f32;"));
-        // Four at a time, which keeps the loop short where the device limits it.
-        let whole = count / 4 * 4;
-        let head = format!("for (var i = 0u; i < {whole}u; i += 4u)");
+        // Four at a time, which keeps the loop short where the device limits it; in order.
+        let quads = count / 4;
+        let head = format!("for (var i = 0u; i < {quads}u; i++)");
         start.block(head, |out| {
-            for part in 0..4 {
-                let element = memory.load(*operand, &format!("(i + {part}u)"));
-                out.line(format_args!("total{i} += {element};"));
+            out.line(format_args!("let terms = {};", memory.load4(*operand, "i")));
+            for part in ["x", "y", "z", "w"] {
+                out.line(format_args!("total{i} += terms.{part};"));
             }
         });
-        for at in whole..*count {
+        for at in quads * 4..*count {
             let element = memory.load(*operand, &format!("{at}u"));
             start.line(format_args!("total{i} += {element};"));
         }

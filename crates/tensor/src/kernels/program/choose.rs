@@ -1,5 +1,7 @@
 //! Which variant for which program.
 
+use std::collections::BTreeSet;
+
 use gradus_graph::{DeviceClass, Expr, Program};
 
 use super::super::index::{is_constant, is_quad};
@@ -14,6 +16,7 @@ pub fn choose(program: &Program, class: DeviceClass) -> Variant {
         let last = program.axes.len().checked_sub(1);
         return Variant::Pointwise(Pointwise {
             wide: last.is_some_and(|axis| gain(program, axis) > 0),
+            turns: turns(program),
         });
     }
     let mut rows = match class {
@@ -24,6 +27,16 @@ pub fn choose(program: &Program, class: DeviceClass) -> Variant {
         rows.slices /= 2;
     }
     Variant::Rows(rows)
+}
+
+/// Turns that are worth a sum at the start of every invocation.
+fn turns(program: &Program) -> u32 {
+    let total = |e: &Expr| matches!(e, Expr::Total { .. });
+    if program.exprs.iter().any(total) {
+        16
+    } else {
+        1
+    }
 }
 
 /// Whether the workgroup memory is what every device has.
@@ -70,8 +83,12 @@ fn pointwise_variants(program: &Program) -> Vec<Variant> {
     let last = program.axes.len().checked_sub(1);
     let wides = [false, true].into_iter();
     let wides = wides.filter(|wide| !wide || last.is_some_and(|axis| divisible(program, axis)));
-    let with = |wide| Variant::Pointwise(Pointwise { wide });
-    wides.map(with).collect()
+    let turns = BTreeSet::from([1, turns(program)]);
+    let with = |wide| {
+        let turns = turns.iter();
+        turns.map(move |&turns| Variant::Pointwise(Pointwise { wide, turns }))
+    };
+    wides.flat_map(with).collect()
 }
 
 fn rows_variants(program: &Program) -> Vec<Variant> {

@@ -33,6 +33,7 @@ pub enum Variant {
 impl fmt::Display for Variant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, wide) = match self {
+            Self::Pointwise(v) if v.turns > 1 => (format!("pointwise×{}", v.turns), v.wide),
             Self::Pointwise(v) => ("pointwise".to_string(), v.wide),
             Self::Rows(v) => (format!("rows/{}", v.slices), v.wide != Wide::No),
         };
@@ -67,6 +68,9 @@ pub(super) fn note(program: &Program, memory: &mut Memory, lane: Option<usize>) 
         if let Expr::Load { operand, index, .. } | Expr::LoadRow { operand, index, .. } = expr
             && is_quad(index)
         {
+            memory.note_quads(*operand);
+        }
+        if let Expr::Total { operand, .. } = expr {
             memory.note_quads(*operand);
         }
     }
