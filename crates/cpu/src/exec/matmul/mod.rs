@@ -21,9 +21,11 @@ use super::words::Words;
 const PANEL: usize = 1 << 17;
 /// Floating-point operations from which a product may use several threads.
 const THREADS_FROM: usize = 32_000_000;
-/// Rows of the panels that threads share out among themselves. `gemm` reads the right matrix where
-/// it lies for so few, and 48 is a multiple of what its kernels take at once.
+/// The most rows of the panels that threads share out among themselves: for so few `gemm` reads the
+/// right matrix where it lies.
 const SHARED_ROWS: usize = 48;
+/// Rows that the kernels of `gemm` take at once: panels end where these do.
+const KERNEL_ROWS: usize = 6;
 /// Words of the right matrix up to which such panels are worth it: each of them reads all of it.
 const SHARED_WORDS: usize = 1 << 19;
 /// Words of a matrix from which several threads transpose it.
@@ -50,8 +52,9 @@ pub(super) struct MatMul {
     out: Option<Destination>,
     epilogue: Option<Compiled>,
     row_sum: Option<Compiled>,
-    /// Rows of a panel.
-    panel: usize,
+    /// Panels of a product, and the rows of which each has one or more.
+    panels: usize,
+    unit: usize,
     /// Where the written buffers can be cut between rows of the product, if panels are shared out.
     cuts: Option<Vec<Cut>>,
     /// The right matrix is transposed before the product, not by `gemm` in every panel.
@@ -95,10 +98,14 @@ impl MatMul {
             .row_sum
             .map(|to| Compiled::new(&row_sum(kernel, to), &places))
             .transpose()?;
-        let panel = match (&cuts, &epilogue) {
-            (Some(_), _) => SHARED_ROWS,
-            (None, Some(_)) => (PANEL / n.max(1)).clamp(1, m.max(1)),
-            (None, None) => m.max(1),
+        let (panels, unit) = match (&cuts, &epilogue) {
+            // An even number, of nearly the same size: so often there are two threads.
+            (Some(_), _) => (m.div_ceil(SHARED_ROWS).next_multiple_of(2), KERNEL_ROWS),
+            (None, Some(_)) => {
+                let rows = (PANEL / n.max(1)).clamp(1, m.max(1));
+                (m.div_ceil(rows), rows)
+            }
+            (None, None) => (m.min(1), m.max(1)),
         };
         let conflict = kernel.b.row_stride.is_multiple_of(CONFLICT) && m >= ROWS;
         Ok(Self {
@@ -108,7 +115,8 @@ impl MatMul {
             out,
             epilogue,
             row_sum,
-            panel,
+            panels,
+            unit,
             turn: kernel.b.transposed && batch == 1 && (cuts.is_some() || conflict),
             cuts,
         })
@@ -122,7 +130,7 @@ impl MatMul {
         if let Some(row_sum) = &self.row_sum {
             row_sum.run(context, memory, 0..row_sum.rows());
         }
-        let panels = 0..self.kernel.batch * self.kernel.m.div_ceil(self.panel);
+        let panels = 0..self.kernel.batch * self.panels;
         if !self.turn {
             return self.panels(context, memory, None, panels);
         }
@@ -176,8 +184,9 @@ impl MatMul {
         panels: Range<usize>,
     ) -> Result<(), String> {
         let MatMulKernel { m, .. } = self.kernel;
-        let each = m.div_ceil(self.panel).max(1);
-        let start = |panel: usize| (panel / each, panel % each * self.panel);
+        let units = m.div_ceil(self.unit);
+        let row = |panel: usize| (self.unit * (panel * units / self.panels)).min(m);
+        let start = |panel: usize| (panel / self.panels, row(panel % self.panels));
         if let Some(cuts) = &self.cuts
             && context.threads
             && panels.len() > 1
@@ -198,7 +207,7 @@ impl MatMul {
         };
         for panel in panels {
             let (batch, first) = start(panel);
-            let at = [batch, first, self.panel.min(m - first)];
+            let at = [batch, first, row(panel % self.panels + 1) - first];
             match self.out {
                 Some(out) => self.panel_in_place(context, memory, turned, out, at)?,
                 None => self.panel_aside(context, memory, turned, at)?,
