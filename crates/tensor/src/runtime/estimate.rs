@@ -3,9 +3,14 @@
 use gradus_graph::DeviceClass;
 use gradus_graph::plan::{Kernel, Plan};
 
-/// The longest that one submit should take. Drivers reset a device that is busy for some seconds,
-/// and on a desktop nothing is drawn meanwhile.
-pub(super) const LONGEST: f64 = 0.2;
+/// The longest that one submit should take, in seconds. Drivers reset a GPU that is busy for some
+/// seconds, and on a desktop nothing is drawn meanwhile; nobody waits for what imitates one.
+pub(super) const fn longest(class: DeviceClass) -> f64 {
+    match class {
+        DeviceClass::Gpu => 0.2,
+        DeviceClass::Software | DeviceClass::Cpu => 2.0,
+    }
+}
 
 /// An estimate for each kernel of a plan.
 pub(super) fn all(plan: &Plan) -> Vec<f64> {

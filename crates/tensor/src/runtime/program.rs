@@ -155,6 +155,7 @@ impl Program {
     /// The dispatches of one submit, from `at` on; all dispatches of `steps` steps are numbered.
     pub(super) fn part(&self, at: usize, steps: usize) -> Range<usize> {
         let (all, mut spent) = (self.launches(steps), 0.0);
+        let longest = estimate::longest(self.plan.target.class);
         let times = self
             .seconds
             .iter()
@@ -162,7 +163,7 @@ impl Program {
             .skip(at % self.seconds.len().max(1));
         for (i, seconds) in (at..all).zip(times) {
             spent += seconds;
-            if spent > estimate::LONGEST && i > at {
+            if spent > longest && i > at {
                 return at..i;
             }
         }
