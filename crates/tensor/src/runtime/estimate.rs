@@ -25,7 +25,7 @@ fn seconds(plan: &Plan, kernel: &Kernel) -> f64 {
     // FLOP/s and B/s of an integrated GPU, and of two CPU cores that play one.
     let (compute, memory) = match plan.target.class {
         DeviceClass::Gpu => (5e11, 3e10),
-        DeviceClass::Software | DeviceClass::Cpu => (1e10, 4e9),
+        DeviceClass::Software | DeviceClass::Cpu => (2e10, 4e9),
     };
     kernel.flops as f64 / compute + plan.traffic(kernel) as f64 / memory
 }
