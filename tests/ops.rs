@@ -74,18 +74,23 @@ fn every_op_has_a_row() -> Result<(), libtest_mimic::Failed> {
         "slice",
         "pad",
         "concat",
+        "slide",
         "sum",
         "max",
         "min",
         "argmax",
         "argmin",
         "matmul",
+        "conv",
+        "conv_input",
+        "conv_weight",
         "gather",
         "scatter_add",
         "stop_gradient",
         "softmax",
         "log_softmax",
         "cross_entropy",
+        "first_max",
     ];
     let unary = Unary::ALL.iter().map(|op| op.name());
     let binary = Binary::ALL.iter().map(|op| op.name());

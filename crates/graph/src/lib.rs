@@ -35,4 +35,4 @@ pub use program::{Expr, ExprId, Program, Store};
 pub use scope::{Layer, Scope};
 pub use shape::{IntoShape, MAX_RANK, Shape};
 pub use target::{DeviceClass, Target};
-pub use var::{Operand, Select, Var};
+pub use var::{ConvOptions, Operand, Padding, PerAxis, PoolOptions, Select, Var};

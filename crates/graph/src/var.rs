@@ -1,7 +1,9 @@
 //! `Var`: the symbolic value that layers compute with.
 
+mod conv;
 mod operand;
 mod operators;
+mod spatial;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use crate::{DType, Graph, IntoShape, NodeId, Scalar, Shape};
 use operand::convert;
 
 pub use operand::{Operand, Select};
+pub use spatial::{ConvOptions, Padding, PerAxis, PoolOptions};
 
 /// A symbolic value: the result of a node of a [`Graph`], with its shape and dtype.
 ///

@@ -3,6 +3,7 @@
 
 mod activations;
 mod broadcast;
+mod conv;
 mod file;
 mod losses;
 mod reductions;
@@ -34,6 +35,7 @@ pub(crate) fn cases() -> Vec<Case> {
     [
         activations::cases(),
         broadcast::cases(),
+        conv::cases(),
         reductions::cases(),
         losses::cases(),
     ]

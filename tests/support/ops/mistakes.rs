@@ -1,7 +1,7 @@
 //! One bad input for each op: building must fail with an error that names the op and what
 //! clashes.
 
-use gradus_graph::{Array, DType, Graph, Scope, Var};
+use gradus_graph::{Array, ConvOptions, DType, Graph, Padding, PoolOptions, Scope, Var};
 
 /// A graph that cannot be built.
 pub(crate) struct Mistake {
@@ -42,6 +42,14 @@ fn i32s<'g>(g: &'g Graph, dims: &[usize]) -> Var<'g> {
 
 fn bools<'g>(g: &'g Graph, dims: &[usize]) -> Var<'g> {
     g.input("b", dims, DType::Bool)
+}
+
+fn image(g: &Graph) -> Var<'_> {
+    f32s(g, &[1, 3, 5, 5])
+}
+
+fn kernel(g: &Graph) -> Var<'_> {
+    f32s(g, &[4, 3, 3, 3])
 }
 
 pub(crate) fn mistakes() -> Vec<Mistake> {
@@ -101,6 +109,90 @@ pub(crate) fn mistakes() -> Vec<Mistake> {
         }),
         mistake("select", &["f32", "i32"], |g| {
             bools(g, &[3]).select(f32s(g, &[3]), i32s(g, &[3]));
+        }),
+        mistake("conv", &["[N, C, H, W]", "[2, 3]"], |g| {
+            f32s(g, &[2, 3]).conv(f32s(g, &[4, 3]), &ConvOptions::new());
+        }),
+        mistake("conv", &["[1, 3, 5, 5]", "[4, 3, 3]"], |g| {
+            image(g).conv(f32s(g, &[4, 3, 3]), &ConvOptions::new());
+        }),
+        mistake("conv", &["f32", "i32"], |g| {
+            image(g).conv(i32s(g, &[4, 3, 3, 3]), &ConvOptions::new());
+        }),
+        mistake("conv", &["2 groups", "3 channels", "[1, 3, 5, 5]"], |g| {
+            let options = ConvOptions::new().groups(2);
+            image(g).conv(f32s(g, &[4, 1, 3, 3]), &options);
+        }),
+        mistake("conv", &["0 groups"], |g| {
+            image(g).conv(kernel(g), &ConvOptions::new().groups(0));
+        }),
+        mistake("conv", &["[4, 2, 3, 3]", "2 channels", "has 3"], |g| {
+            image(g).conv(f32s(g, &[4, 2, 3, 3]), &ConvOptions::new());
+        }),
+        mistake(
+            "conv",
+            &["kernel of 6", "does not fit", "input of 5", "[1, 3, 5, 5]"],
+            |g| {
+                image(g).conv(f32s(g, &[4, 3, 6, 1]), &ConvOptions::new());
+            },
+        ),
+        mistake("conv", &["spanning 9", "input of 7"], |g| {
+            let options = ConvOptions::new().dilation(4).padding(1);
+            image(g).conv(kernel(g), &options);
+        }),
+        mistake("conv", &["stride", "at least 1", "0"], |g| {
+            image(g).conv(kernel(g), &ConvOptions::new().stride([1, 0]));
+        }),
+        mistake("conv", &["stride [1, 2, 3]", "2 spatial axes"], |g| {
+            image(g).conv(kernel(g), &ConvOptions::new().stride([1, 2, 3]));
+        }),
+        mistake("conv", &["same padding", "stride 1", "2"], |g| {
+            let options = ConvOptions::new().padding(Padding::Same).stride(2);
+            image(g).conv(kernel(g), &options);
+        }),
+        mistake("conv", &["too large"], |g| {
+            let options = ConvOptions::new().padding(usize::MAX);
+            image(g).conv(kernel(g), &options);
+        }),
+        mistake("conv", &["output padding", "transposed"], |g| {
+            image(g).conv(kernel(g), &ConvOptions::new().output_padding(1));
+        }),
+        mistake(
+            "conv_transpose",
+            &["[4, 3, 3, 3]", "4 channels", "has 3"],
+            |g| {
+                image(g).conv_transpose(kernel(g), &ConvOptions::new());
+            },
+        ),
+        mistake("conv_transpose", &["output padding 2", "stride 2"], |g| {
+            let options = ConvOptions::new().stride(2).output_padding(2);
+            image(g).conv_transpose(f32s(g, &[3, 4, 3, 3]), &options);
+        }),
+        mistake("conv_transpose", &["padding 4", "leaves nothing"], |g| {
+            let options = ConvOptions::new().padding(4);
+            image(g).conv_transpose(f32s(g, &[3, 4, 3, 3]), &options);
+        }),
+        mistake("max_pool", &["i32", "[1, 3, 5, 5]"], |g| {
+            i32s(g, &[1, 3, 5, 5]).max_pool(&PoolOptions::new(2));
+        }),
+        mistake("max_pool", &["padding 2", "half the window of 3"], |g| {
+            image(g).max_pool(&PoolOptions::new(3).padding(2));
+        }),
+        mistake("max_pool", &["kernel of 0"], |g| {
+            image(g).max_pool(&PoolOptions::new(0).stride(1));
+        }),
+        mistake(
+            "avg_pool",
+            &["kernel of 6", "input of 5", "[1, 3, 5, 5]"],
+            |g| {
+                image(g).avg_pool(&PoolOptions::new(6));
+            },
+        ),
+        mistake("adaptive_avg_pool", &["[1, 3, 5, 5]", "[0, 0]"], |g| {
+            image(g).adaptive_avg_pool(0);
+        }),
+        mistake("global_avg_pool", &["[2, 3]"], |g| {
+            f32s(g, &[2, 3]).global_avg_pool();
         }),
         mistake("check_index", &["f32"], |g| {
             f32s(g, &[3]).check_index(7);

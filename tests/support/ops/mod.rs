@@ -3,11 +3,13 @@
 //! ops.
 
 mod composite;
+mod conv;
 mod elementwise;
 mod generate;
 mod indexing;
 mod linear;
 mod mistakes;
+mod pool;
 mod reduce;
 mod source;
 mod view;
@@ -62,6 +64,8 @@ pub(crate) fn rows() -> Vec<Row> {
     rows.extend(view::rows());
     rows.extend(reduce::rows());
     rows.extend(linear::rows());
+    rows.extend(conv::rows());
+    rows.extend(pool::rows());
     rows.extend(indexing::rows());
     rows.extend(source::rows());
     rows.extend(composite::rows());

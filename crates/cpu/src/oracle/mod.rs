@@ -7,6 +7,7 @@
 //!
 //! Sums run in ascending row-major order. Composites mean their expansion.
 
+mod conv;
 mod elementwise;
 mod error;
 mod gather;
@@ -204,9 +205,11 @@ fn eval_node<T: Float>(
         (Op::Slice(op), [x]) => Some(view::slice(op, x, shape)),
         (Op::Pad(op), [x]) => Some(view::pad(op, x, shape)),
         (Op::Concat(op), x) => Some(view::concat(op, x, node.meta)),
+        (Op::Slide(op), [x]) => Some(view::slide(op, x, shape)),
         (Op::Reduce(op), [x]) => Some(reduce::reduce(op, x, shape)),
         (Op::ArgReduce(op), [x]) => Some(reduce::arg_reduce(op, x, shape)),
         (Op::MatMul(op), [a, b]) => matmul::matmul(op, a, b, shape),
+        (Op::Conv(op), [a, b]) => conv::conv(op, a, b, shape),
         (Op::Gather(_), [x, index]) => gather::gather(x, index, shape),
         (Op::ScatterAdd(_), [x, index]) => gather::scatter_add(x, index, shape),
         (Op::StopGradient, [x]) => Some((*x).clone()),

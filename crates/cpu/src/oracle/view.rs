@@ -1,8 +1,9 @@
 //! Views: ops that only move elements.
 
-use gradus_graph::ops::{Concat, Expand, Meta, Pad, Permute, Reshape, Slice};
+use gradus_graph::ops::{Concat, Expand, Meta, Pad, Permute, Reshape, Slice, Slide};
 use gradus_graph::{Scalar, Shape};
 
+use super::conv::element;
 use super::tensor::{Float, Tensor, strided};
 
 pub(super) fn reshape<T: Float>(op: &Reshape, x: &Tensor<T>) -> Tensor<T> {
@@ -55,6 +56,31 @@ pub(super) fn concat<T: Float>(op: &Concat, inputs: &[&Tensor<T>], meta: Meta) -
         start += x.shape()[op.axis];
     }
     Tensor::of(meta.shape, values)
+}
+
+pub(super) fn slide<T: Float>(op: &Slide, x: &Tensor<T>, shape: Shape) -> Tensor<T> {
+    // Positions and elements of the axis, each with all that lies around it.
+    let (from, to) = (x.shape(), shape);
+    let positions = if op.back { &from } else { &to };
+    let (stride, taps) = (from.strides()[op.axis], positions.strides()[op.taps]);
+    let (mut read, mut written) = (Vec::new(), Vec::new());
+    for at in 0..positions.numel() {
+        let tap = at / taps % positions[op.taps];
+        let position = at / stride % op.window.output;
+        let Some(element) = element(&op.window, tap, position) else {
+            continue;
+        };
+        let outer = at / stride / op.window.output;
+        let there = (outer * op.window.input + element) * stride + at % stride;
+        let (here, there) = if op.back { (at, there) } else { (there, at) };
+        read.push(here);
+        written.push(there);
+    }
+    let mut values = Tensor::full(shape, Scalar::zero(x.dtype()))
+        .values()
+        .clone();
+    values.put(&written, &x.values().take(&read));
+    Tensor::of(shape, values)
 }
 
 fn dot(a: &[usize], b: &[usize]) -> usize {

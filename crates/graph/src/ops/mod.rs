@@ -1,23 +1,29 @@
 //! The op set: for each op its shape rule and its gradient.
 
 mod composite;
+mod conv;
 mod elementwise;
 mod gather;
 mod matmul;
+mod pool;
 mod real;
 mod reduce;
 mod view;
+mod window;
 
 use std::sync::Arc;
 
 pub(crate) use composite::dropout;
 pub use composite::{Composite, CrossEntropy, LogSoftmax, Softmax};
+pub use conv::{Conv, Direction};
 pub use elementwise::{Binary, Unary};
 pub use gather::{Gather, ScatterAdd};
 pub use matmul::MatMul;
+pub use pool::FirstMax;
 pub use real::Real;
 pub use reduce::{ArgReduce, Reduce, Reduction};
 pub use view::{Concat, Expand, Pad, Permute, Reshape, Slice};
+pub use window::{Slide, Window};
 
 use crate::{Array, DType, Scalar, Shape, Var};
 
@@ -89,12 +95,16 @@ pub enum Op {
     Pad(Pad),
     /// Joins along one axis.
     Concat(Concat),
+    /// Takes the taps of a moving window.
+    Slide(Slide),
     /// Reduces axes to size 1.
     Reduce(Reduce),
     /// The first position of the largest or smallest element along one axis (to size 1), `i32`.
     ArgReduce(ArgReduce),
     /// Batched matrix product.
     MatMul(MatMul),
+    /// Convolution, or one of its gradients.
+    Conv(Conv),
     /// Rows of a table.
     Gather(Gather),
     /// Sums rows into a table.
@@ -128,9 +138,11 @@ impl Op {
             Self::Slice(_) => "slice",
             Self::Pad(_) => "pad",
             Self::Concat(_) => "concat",
+            Self::Slide(_) => "slide",
             Self::Reduce(op) => op.op.name(),
             Self::ArgReduce(op) => op.name(),
             Self::MatMul(_) => "matmul",
+            Self::Conv(op) => op.name(),
             Self::Gather(_) => "gather",
             Self::ScatterAdd(_) => "scatter_add",
             Self::StopGradient => "stop_gradient",
@@ -163,6 +175,7 @@ impl Op {
                 | Self::Slice(_)
                 | Self::Pad(_)
                 | Self::Concat(_)
+                | Self::Slide(_)
         )
     }
 
@@ -228,9 +241,11 @@ impl Op {
             Self::Slice(op) => op.infer(one()?),
             Self::Pad(op) => op.infer(one()?),
             Self::Concat(op) => op.infer(inputs),
+            Self::Slide(op) => op.infer(one()?),
             Self::Reduce(op) => op.infer(one()?),
             Self::ArgReduce(op) => op.infer(one()?),
             Self::MatMul(op) => two().and_then(|(a, b)| op.infer(a, b)),
+            Self::Conv(op) => two().and_then(|(a, b)| op.infer(a, b)),
             Self::Gather(op) => two().and_then(|(x, i)| op.infer(x, i)),
             Self::ScatterAdd(op) => two().and_then(|(x, i)| op.infer(x, i)),
             Self::StopGradient => one(),
@@ -253,8 +268,10 @@ impl Op {
             (Self::Slice(op), &[x]) => vec![Some(op.vjp(x, dy))],
             (Self::Pad(op), &[x]) => vec![Some(op.vjp(x, dy))],
             (Self::Concat(op), x) => op.vjp(x, dy),
+            (Self::Slide(op), &[_]) => vec![Some(op.vjp(dy))],
             (Self::Reduce(op), &[x]) => vec![Some(op.vjp(x, y, dy))],
             (Self::MatMul(op), &[a, b]) => op.vjp(a, b, dy).map(Some).to_vec(),
+            (Self::Conv(op), &[a, b]) => op.vjp(a, b, dy).map(Some).to_vec(),
             (Self::Gather(op), &[x, i]) => vec![Some(op.vjp(x, i, dy)), None],
             (Self::ScatterAdd(op), &[_, i]) => vec![Some(op.vjp(i, dy)), None],
             (Self::Composite(op), x) => op.vjp(x, y, dy),

@@ -172,6 +172,9 @@ fn constant<'g>(out: &mut Rewriter<'g>, node: &Node, x: &[Var<'g>]) -> Option<Va
     let value = match &node.op {
         Op::Reshape(_) | Op::Expand(_) | Op::Permute(_) | Op::Slice(_) => *values.first()?,
         Op::Pad(p) if values.first() == Some(&p.value) => p.value,
+        Op::Slide(_) if values.first() == Some(&Scalar::zero(node.meta.dtype)) => {
+            *values.first()?
+        }
         op => fold::fold(op, &values)?,
     };
     let like = Node {

@@ -148,6 +148,7 @@ impl<'a> Clusters<'a> {
             let shape = node.meta.shape;
             let domain = match &node.op {
                 Op::MatMul(_) => Domain::pointwise(&product_axes(&shape)),
+                Op::Conv(conv) => Domain::products(conv, shape_of(0)[0]),
                 Op::Reduce(r) if !self.is_total(id) => Domain::reducing(&shape_of(0), &r.axes),
                 Op::ArgReduce(r) => Domain::reducing(&shape_of(0), &[r.axis]),
                 _ => Domain::pointwise(&shape),
@@ -233,7 +234,7 @@ impl<'a> Clusters<'a> {
     pub(super) fn fused_inputs(&self, id: NodeId) -> Vec<NodeId> {
         let node = self.node(id);
         match &node.op {
-            Op::MatMul(_) | Op::ScatterAdd(_) => Vec::new(),
+            Op::MatMul(_) | Op::Conv(_) | Op::ScatterAdd(_) => Vec::new(),
             Op::Gather(_) => vec![node.inputs[1]],
             _ => node.inputs.clone(),
         }
@@ -288,6 +289,7 @@ fn virtual_nodes(ir: &Ir) -> Vec<bool> {
                     && is_memory(base)
             }
             Op::MatMul(_)
+            | Op::Conv(_)
             | Op::ArgReduce(_)
             | Op::ScatterAdd(_)
             | Op::Gather(_)

@@ -1,5 +1,6 @@
 //! The iteration space of a kernel, and where each node's elements lie in it.
 
+use crate::ops::Conv;
 use crate::{Index, Shape};
 
 /// The axes a kernel iterates over, in memory order, and which of them it reduces.
@@ -22,6 +23,16 @@ impl Domain {
         Self {
             shape: shape.to_vec(),
             reduced,
+        }
+    }
+
+    /// The products of a convolution; pointwise if there is only one for each element.
+    pub(crate) fn products(conv: &Conv, batch: usize) -> Self {
+        let space = conv.space(batch);
+        if space.sums() {
+            Self::reducing(&space.shape(), &space.summed_axes())
+        } else {
+            Self::pointwise(&space.shape())
         }
     }
 

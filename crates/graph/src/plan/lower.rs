@@ -6,7 +6,7 @@ use super::cluster::Clusters;
 use super::domain::Domain;
 use super::view::{Range, Source, source};
 use super::{Fragment, ValueId};
-use crate::ops::Op;
+use crate::ops::{Binary, Conv, Op, Reduction};
 use crate::passes::Ir;
 use crate::program::{Expr, ExprId, Program, Store};
 use crate::{DType, Index, Node, NodeId, Shape};
@@ -174,6 +174,7 @@ impl<'a> Lowering<'a> {
                     _ => return x,
                 }
             }
+            Op::Conv(conv) => return self.eval_conv(node, conv, at, guard),
             Op::Gather(_) => {
                 let lead = shapes[1].rank();
                 let row = self.eval(node.inputs[1], &at[..lead], guard);
@@ -201,14 +202,11 @@ impl<'a> Lowering<'a> {
         match from {
             Source::At(inner) => self.eval(node.inputs[0], &inner, guard),
             Source::Padded(inner, ranges) => {
-                let Op::Pad(pad) = &node.op else {
-                    return self.eval(node.inputs[0], &inner, guard);
+                let padding = match &node.op {
+                    Op::Pad(pad) => pad.value,
+                    _ => crate::Scalar::zero(dtype),
                 };
-                let inside = self.guard(ranges, None);
-                let allowed = self.both(inside, guard);
-                let value = self.eval(node.inputs[0], &inner, Some(allowed));
-                let padding = self.push(Expr::Const(pad.value), dtype);
-                self.push(Expr::Select(inside, value, padding), dtype)
+                self.eval_padded(node.inputs[0], &inner, ranges, padding, guard)
             }
             Source::Joined(parts) => {
                 let mut result = None;
@@ -223,6 +221,56 @@ impl<'a> Lowering<'a> {
                 }
                 result.unwrap_or_else(|| self.push(Expr::Const(crate::Scalar::zero(dtype)), dtype))
             }
+        }
+    }
+
+    /// The value of a node where these hold, else the padding.
+    fn eval_padded(
+        &mut self,
+        id: NodeId,
+        at: &[Index],
+        ranges: Vec<Range>,
+        padding: crate::Scalar,
+        guard: Option<ExprId>,
+    ) -> ExprId {
+        if ranges.is_empty() {
+            return self.eval(id, at, guard);
+        }
+        let inside = self.guard(ranges, None);
+        let allowed = self.both(inside, guard);
+        let value = self.eval(id, at, Some(allowed));
+        let dtype = padding.dtype();
+        let padding = self.push(Expr::Const(padding), dtype);
+        self.push(Expr::Select(inside, value, padding), dtype)
+    }
+
+    /// The sum of products that an element of a convolution is.
+    fn eval_conv(
+        &mut self,
+        node: &Node,
+        conv: &Conv,
+        at: &[Index],
+        guard: Option<ExprId>,
+    ) -> ExprId {
+        let space = conv.space(self.ir.node(node.inputs[0]).meta.shape[0]);
+        let (at, guard) = if space.sums() {
+            (self.domain.full_coordinates(&space.shape()), None)
+        } else {
+            let place = Index::linear(at, &node.meta.shape);
+            (place.unravel(&space.shape(), &self.sizes), guard)
+        };
+        let factors = super::conv::factors(conv, &at, &self.sizes);
+        let zero = crate::Scalar::zero(DType::F32);
+        let mut factor = |i: usize| {
+            let (inner, ranges) = factors[i].clone();
+            self.eval_padded(node.inputs[i], &inner, ranges, zero, guard)
+        };
+        let (a, b) = (factor(0), factor(1));
+        let product = self.push(Expr::Binary(Binary::Mul, a, b), DType::F32);
+        if space.sums() {
+            self.push(Expr::Reduce(Reduction::Sum, product), DType::F32)
+        } else {
+            product
         }
     }
 
@@ -248,7 +296,7 @@ impl<'a> Lowering<'a> {
 
     fn both(&mut self, a: ExprId, b: Option<ExprId>) -> ExprId {
         match b {
-            Some(b) => self.push(Expr::Binary(crate::ops::Binary::And, b, a), DType::Bool),
+            Some(b) => self.push(Expr::Binary(Binary::And, b, a), DType::Bool),
             None => a,
         }
     }

@@ -119,6 +119,12 @@ impl Clusters<'_> {
             Op::ArgReduce(r) => Some(vec![r.axis]),
             _ => None,
         };
+        if let Op::Conv(conv) = &node.op {
+            // It reads everywhere, so what it reads is made before.
+            let space = conv.space(self.node(node.inputs[0]).meta.shape[0]);
+            let fits = !space.sums() || domain.reduces(&space.shape(), &space.summed_axes());
+            return fits && !self.sources(id).iter().any(|s| nodes.contains(s));
+        }
         if self.copies.contains(&id) {
             return self.aligned_through(id, at, nodes, domain, &sizes);
         }

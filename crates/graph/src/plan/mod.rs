@@ -6,6 +6,7 @@ mod build;
 mod builder;
 mod check;
 mod cluster;
+mod conv;
 mod display;
 mod domain;
 mod kernel;

@@ -29,7 +29,7 @@ impl Clusters<'_> {
         for &id in &order {
             let anchor = matches!(
                 self.node(id).op,
-                Op::MatMul(_) | Op::Reduce(_) | Op::ArgReduce(_) | Op::ScatterAdd(_)
+                Op::MatMul(_) | Op::Conv(_) | Op::Reduce(_) | Op::ArgReduce(_) | Op::ScatterAdd(_)
             );
             if anchor && !self.foreign_readers(id).is_empty() {
                 self.stored.insert(id);
@@ -128,6 +128,7 @@ impl Clusters<'_> {
                 && matches!(
                     node.op,
                     Op::MatMul(_)
+                        | Op::Conv(_)
                         | Op::Reduce(_)
                         | Op::ArgReduce(_)
                         | Op::ScatterAdd(_)

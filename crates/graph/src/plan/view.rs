@@ -1,6 +1,6 @@
 //! Views as functions from the coordinates of a result to those of its source.
 
-use crate::ops::{Op, Pad};
+use crate::ops::{Op, Pad, Slide, Window};
 use crate::{Index, Node, Shape};
 
 /// Where an element of a view comes from.
@@ -21,6 +21,36 @@ pub(crate) struct Range {
     pub(crate) high: i64,
 }
 
+impl Range {
+    /// `0 ≤ index < high`, unless that always holds.
+    fn below(index: Index, high: usize, sizes: &[usize]) -> Option<Self> {
+        let (low, high) = (0, int(high));
+        let (least, greatest) = index.range(sizes);
+        (least < low || greatest >= high).then_some(Self { index, low, high })
+    }
+}
+
+/// The element on which tap `k` lies at position `p`, and when there is one.
+pub(super) fn tap(w: &Window, p: &Index, k: &Index, sizes: &[usize]) -> (Index, Vec<Range>) {
+    let q = p.scaled(int(w.stride)).plus(&k.scaled(int(w.dilation)));
+    let q = q.shifted(-int(w.padding));
+    let range = Range::below(q.clone(), w.input, sizes);
+    (q, range.into_iter().collect())
+}
+
+/// The position at which tap `k` lies on element `q`, and when there is one.
+pub(super) fn position(w: &Window, q: &Index, k: &Index, sizes: &[usize]) -> (Index, Vec<Range>) {
+    let ahead = q.plus(&k.scaled(-int(w.dilation))).shifted(int(w.padding));
+    let p = ahead.div(int(w.stride), sizes);
+    let on_step = Range::below(ahead.rem(int(w.stride), sizes), 1, sizes);
+    let range = Range::below(p.clone(), w.output, sizes);
+    (p, on_step.into_iter().chain(range).collect())
+}
+
+fn int(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
 /// The source of the element at `at` of a view; `None` for ops that are not views.
 pub(crate) fn source(
     node: &Node,
@@ -29,7 +59,6 @@ pub(crate) fn source(
     sizes: &[usize],
 ) -> Option<Source> {
     let x = *inputs.first()?;
-    let int = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     Some(match &node.op {
         Op::Reshape(_) => Source::At(Index::linear(at, &node.meta.shape).unravel(&x, sizes)),
         Op::Expand(_) => {
@@ -79,6 +108,14 @@ pub(crate) fn source(
                 (inner, range)
             });
             Source::Joined(parts.collect())
+        }
+        Op::Slide(s) => {
+            let Slide { axis, taps, .. } = *s;
+            let step = if s.back { position } else { tap };
+            let (place, ranges) = step(&s.window, &at[axis], &at[taps], sizes);
+            let mut inner = at.to_vec();
+            inner[axis] = place;
+            Source::Padded(inner, ranges)
         }
         _ => return None,
     })
