@@ -22,7 +22,10 @@ mod metric;
 mod network;
 mod optim;
 
-pub use layers::{Activate, Activation, Dense, Dropout, Flatten, Sequential};
+pub use layers::{
+    Activate, Activation, AdaptiveAvgPool, AvgPool, Conv, Conv1d, Conv2d, ConvTranspose,
+    ConvTranspose1d, ConvTranspose2d, Dense, Dropout, Flatten, GlobalAvgPool, MaxPool, Sequential,
+};
 pub use loss::{BceWithLogits, CrossEntropy, Loss, Mse, Reduction};
 pub use metric::{Accuracy, Metric};
 pub use network::{Functional, Network, OUTPUT, Vars};

@@ -6,7 +6,7 @@
 )]
 
 use gradus_data::datasets;
-use gradus_nn::{Accuracy, Adam, CrossEntropy, Sequential};
+use gradus_nn::{Accuracy, Adam, Conv2d, CrossEntropy, Sequential};
 use gradus_train::{Compile, Device, Fit, IntoModel};
 
 /// PyTorch gives a mean of 97.7 % with this recipe.
@@ -35,4 +35,30 @@ fn the_first_program_learns_to_read_digits() {
     println!("{accuracies:?}, mean {mean}");
     assert!(mean >= 0.97, "{accuracies:?}");
     assert!(accuracies.iter().all(|&a| a >= 0.96), "{accuracies:?}");
+}
+
+#[test]
+fn a_small_convolutional_network_learns_to_read_digits() {
+    let data = datasets::digits().reshape_features([1, 8, 8]).unwrap();
+    let data = data.split(0.2, 0).unwrap();
+    let net = Sequential::new()
+        .layer(Conv2d::new(8, 3).padding(1))
+        .relu()
+        .max_pool(2)
+        .layer(Conv2d::new(16, 3).padding(1))
+        .relu()
+        .flatten()
+        .dense(10);
+    let settings = Compile::for_data(&data.train)
+        .device(Device::cpu())
+        .loss(CrossEntropy::new())
+        .optimizer(Adam::new(1e-2))
+        .metric(Accuracy::new())
+        .batch(16)
+        .seed(0);
+    let mut model = net.compile(settings).unwrap();
+    assert!(model.verify().unwrap().passed());
+    model.fit(&data.train, Fit::epochs(3)).unwrap();
+    let accuracy = model.evaluate(&data.test).unwrap().get("accuracy");
+    assert!(accuracy.unwrap() >= 0.97, "{accuracy:?}");
 }

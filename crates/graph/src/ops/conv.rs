@@ -108,6 +108,11 @@ impl Conv {
         Space { kept, summed }
     }
 
+    /// Products that an element is the sum of, at most, for a batch of this size.
+    pub fn terms(&self, batch: usize) -> usize {
+        self.space(batch).summed.iter().product()
+    }
+
     pub(crate) fn infer(&self, a: Meta, b: Meta) -> Result<Meta, String> {
         self.windows.iter().try_for_each(Window::check)?;
         if a.dtype != DType::F32 || b.dtype != DType::F32 {

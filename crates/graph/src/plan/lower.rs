@@ -240,6 +240,12 @@ impl<'a> Lowering<'a> {
         let allowed = self.both(inside, guard);
         let value = self.eval(id, at, Some(allowed));
         let dtype = padding.dtype();
+        let load = self.program.expr(value);
+        let is_zero_outside =
+            matches!(load, Some(Expr::Load { guard, .. }) if *guard == Some(allowed));
+        if is_zero_outside && padding == crate::Scalar::zero(dtype) {
+            return value;
+        }
         let padding = self.push(Expr::Const(padding), dtype);
         self.push(Expr::Select(inside, value, padding), dtype)
     }

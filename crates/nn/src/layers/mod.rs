@@ -1,13 +1,17 @@
 //! Layers: plain structs of settings.
 
 mod activation;
+mod conv;
 mod dense;
 mod dropout;
 mod flatten;
+mod pool;
 mod sequential;
 
 pub use activation::{Activate, Activation};
+pub use conv::{Conv, Conv1d, Conv2d, ConvTranspose, ConvTranspose1d, ConvTranspose2d};
 pub use dense::Dense;
 pub use dropout::Dropout;
 pub use flatten::Flatten;
+pub use pool::{AdaptiveAvgPool, AvgPool, GlobalAvgPool, MaxPool};
 pub use sequential::Sequential;

@@ -4,9 +4,9 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
-use gradus_graph::{Layer, Scope, Var};
+use gradus_graph::{Layer, PerAxis, Scope, Var};
 
-use super::{Activation, Dense, Dropout, Flatten};
+use super::{Activation, AvgPool, Conv1d, Conv2d, Dense, Dropout, Flatten, GlobalAvgPool, MaxPool};
 
 /// Layers one after another. Parameters are named by position as in PyTorch, layers without
 /// parameters included: `0.weight`, `0.bias`, `3.weight`…
@@ -61,6 +61,44 @@ impl Sequential {
     #[track_caller]
     pub fn dense(self, units: usize) -> Self {
         self.layer(Dense::new(units))
+    }
+
+    /// Adds a convolution over `[N, C, L]`: `filters` channels, a kernel of this size, stride 1,
+    /// no padding. Another one is added as `.layer(Conv1d::new(16, 3).stride(2))`; see [`Conv1d`].
+    #[must_use]
+    #[track_caller]
+    pub fn conv1d(self, filters: usize, kernel: impl Into<PerAxis>) -> Self {
+        self.layer(Conv1d::new(filters, kernel))
+    }
+
+    /// Adds a convolution over `[N, C, H, W]`: `filters` channels, a kernel of this size, stride
+    /// 1, no padding. Another one is added as `.layer(Conv2d::new(16, 3).stride(2))`; see
+    /// [`Conv2d`].
+    #[must_use]
+    #[track_caller]
+    pub fn conv2d(self, filters: usize, kernel: impl Into<PerAxis>) -> Self {
+        self.layer(Conv2d::new(filters, kernel))
+    }
+
+    /// Adds the maximum of windows of this size, side by side; see [`MaxPool`].
+    #[must_use]
+    #[track_caller]
+    pub fn max_pool(self, size: impl Into<PerAxis>) -> Self {
+        self.layer(MaxPool::new(size))
+    }
+
+    /// Adds the mean of windows of this size, side by side; see [`AvgPool`].
+    #[must_use]
+    #[track_caller]
+    pub fn avg_pool(self, size: impl Into<PerAxis>) -> Self {
+        self.layer(AvgPool::new(size))
+    }
+
+    /// Adds the mean over all spatial axes: `[N, C, …] -> [N, C]`.
+    #[must_use]
+    #[track_caller]
+    pub fn global_avg_pool(self) -> Self {
+        self.layer(GlobalAvgPool)
     }
 
     /// Adds dropout: zeros with probability `rate` in `[0, 1)` while training; see [`Dropout`].
@@ -185,11 +223,11 @@ where
 
 #[cfg(test)]
 mod tests {
-    use gradus_graph::{BuildError, DType, Graph};
+    use gradus_graph::{BuildError, DType, Graph, IntoShape};
 
     use super::*;
 
-    fn trace(net: &Sequential, shape: [usize; 2]) -> (Vec<String>, Result<(), BuildError>) {
+    fn trace(net: &Sequential, shape: impl IntoShape) -> (Vec<String>, Result<(), BuildError>) {
         let graph = Graph::new();
         let x = graph.input("x", shape, DType::F32);
         net.forward(&Scope::root(&graph, true), x);
@@ -216,6 +254,29 @@ mod tests {
         assert!(error.location.file().ends_with("sequential.rs"));
         let message = error.message;
         assert_eq!(message, "expected an input of 6 features, found [2, 5]");
+    }
+
+    #[test]
+    fn convolutions_are_named_as_in_pytorch() {
+        let net = Sequential::new().conv2d(4, 3).relu().max_pool(2);
+        let net = net.layer(Conv2d::new(6, [1, 2]).groups(2).no_bias());
+        let (names, built) = trace(&net.global_avg_pool().dense(10), [2, 3, 8, 8]);
+        assert!(built.is_ok());
+        let wanted = ["0.weight", "0.bias", "3.weight", "5.weight", "5.bias"];
+        assert_eq!(names, wanted);
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_fit_names_its_line_and_the_shapes() {
+        let (_, built) = trace(&Sequential::new().conv2d(4, 9), [2, 3, 8, 8]);
+        let error = built.unwrap_err();
+        assert_eq!(error.location.line(), line!() - 2);
+        let message = error.message;
+        assert!(message.contains("[2, 3, 8, 8]"), "{message}");
+        assert!(message.contains("a kernel of 9"), "{message}");
+        let (_, built) = trace(&Sequential::new().conv2d(4, 3), [2, 64]);
+        let message = built.unwrap_err().message;
+        assert_eq!(message, "expected [N, C, H, W], found [2, 64]");
     }
 
     #[test]

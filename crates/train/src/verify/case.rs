@@ -66,6 +66,7 @@ impl Case {
                     let axis = a.rank() - if op.trans_a { 2 } else { 1 };
                     a.get(axis).copied().unwrap_or(1)
                 }
+                (Op::Conv(op), Some(x)) => op.terms(x.first().copied().unwrap_or(1)),
                 (Op::Composite(_), Some(x)) => x.last_dim(),
                 _ => 0,
             }

@@ -11,7 +11,7 @@ use std::ops::Range;
 use gradus_cpu::oracle::{Feeds, Tensor};
 use gradus_graph::ops::{Binary, Op};
 use gradus_graph::philox::{Rng, stream};
-use gradus_graph::{Graph, Node, NodeId, Var, grad};
+use gradus_graph::{Array, Graph, Node, NodeId, Var, grad};
 use serde::Serialize;
 
 use super::case::{Case, push};
@@ -23,6 +23,8 @@ const STEPS: [f64; 4] = [1e-5, 1e-6, 1e-4, 1e-7];
 const DIRECTIONS: u32 = 3;
 /// Up to so many parameters are moved one at a time, more all together.
 const ALONE: usize = 64;
+/// How far parameters are moved away from kinks: far beyond the steps.
+const ASIDE: f32 = 1e-3;
 /// Largest relative difference.
 const TOLERANCE: f64 = 1e-5;
 
@@ -51,6 +53,7 @@ pub(super) fn check(
     loss: NodeId,
     gradients: &[NodeId],
 ) -> Result<Rules, Error> {
+    let case = &nearby(case);
     let forward = Forward::new(case, loss)?;
     let gradients = case.eval::<f64>(gradients)?;
     // One parameter at a time, so that a large gradient hides no small one.
@@ -73,6 +76,24 @@ pub(super) fn check(
         allowed: TOLERANCE,
         wrong,
     })
+}
+
+/// The case with every parameter moved a little, up or down at random: first parameters lie on
+/// kinks, as a bias of 0 does behind pixels of 0 and before a ReLU, and a rule that is right holds
+/// beside them too.
+fn nearby(case: &Case) -> Case {
+    let mut rng = Rng::new(0, stream("verify.nearby", 0));
+    let mut step = || if rng.below(2) == 0 { ASIDE } else { -ASIDE };
+    let mut moved = |param: &Array| {
+        let values = param.as_f32()?.iter().map(|x| x + step());
+        Array::new(*param.shape(), values.collect::<Vec<f32>>())
+    };
+    let params = case.params.iter();
+    let params = params.map(|p| moved(p).unwrap_or_else(|_| p.clone()));
+    Case {
+        params: params.collect(),
+        ..case.clone()
+    }
 }
 
 /// The part of a graph that computes the loss. What lies behind `stop_gradient` is held fixed,
