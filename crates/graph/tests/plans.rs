@@ -8,7 +8,8 @@
 
 use gradus_graph::plan::{Plan, Request, SlabLayout, lower};
 use gradus_graph::{
-    DType, Graph, Init, Optimizer, Scope, Shape, Target, Update, Var, grad, philox, step_row,
+    ConvOptions, DType, Graph, Init, Optimizer, Padding, PoolOptions, Scope, Shape, Target, Update,
+    Var, grad, philox, step_row,
 };
 
 #[derive(Debug)]
@@ -258,5 +259,29 @@ fn layer_norm_adds_few_kernels() {
         });
         // The norm forward in two kernels (bindings are short), backward, and its parameters.
         assert!(plan.kernels.len() <= 10, "{plan:#}");
+    }
+}
+
+fn conv<'g>(scope: &Scope<'g>, name: &str, x: Var<'g>, out: usize) -> Var<'g> {
+    let layer = scope.child(name);
+    let w = layer.param("weight", [out, x.dim(1), 3, 3], Zeros);
+    let y = x.conv(w, &ConvOptions::new().padding(Padding::Same));
+    (y + layer.param("bias", [out, 1, 1], Zeros)).relu()
+}
+
+/// The taps of windows lie in no memory: nothing is larger than the largest activation.
+#[test]
+fn convolutions_and_pools_store_no_windows() {
+    for target in &targets() {
+        let plan = plan_of(4, 192, target, |s, x| {
+            let h = conv(s, "0", x.reshape([4, 3, 8, 8]), 16);
+            let h = h.max_pool(&PoolOptions::new(3).stride(1).padding(1));
+            let h = conv(s, "1", h, 16);
+            h.avg_pool(&PoolOptions::new(3).stride(1))
+                .square()
+                .mean_all()
+        });
+        let values = plan.values.iter().map(|v| v.meta.bytes());
+        assert_eq!(values.max(), Some(4 * 16 * 8 * 8 * 4), "{plan:#}");
     }
 }

@@ -76,9 +76,7 @@ pub(super) fn slide<T: Float>(op: &Slide, x: &Tensor<T>, shape: Shape) -> Tensor
         read.push(here);
         written.push(there);
     }
-    let mut values = Tensor::full(shape, Scalar::zero(x.dtype()))
-        .values()
-        .clone();
+    let mut values = Tensor::full(shape, op.outside).values().clone();
     values.put(&written, &x.values().take(&read));
     Tensor::of(shape, values)
 }

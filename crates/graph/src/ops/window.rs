@@ -1,10 +1,10 @@
 //! Windows that move along an axis, and the view that takes their taps.
 
 use super::{Meta, Op};
-use crate::Var;
+use crate::{Scalar, Var};
 
 /// A window that moves along one axis: at position `p` its tap `k` lies on
-/// `q = stride · p + dilation · k − padding`. Taps that lie outside of `0..input` count as 0.
+/// `q = stride · p + dilation · k − padding`, if that is inside of `0..input`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// Elements of the axis.
@@ -53,12 +53,12 @@ impl Window {
 /// The taps of a window, each a row of elements that the stride picks:
 ///
 /// ```text
-/// y[…, p, …, k, …] = x[…, stride·p + dilation·k − padding, …, k, …]      0 outside
+/// y[…, p, …, k, …] = x[…, stride·p + dilation·k − padding, …, k, …]      `outside` outside
 /// ```
 ///
-/// With `back` the other way, `x` from `y`, 0 at elements that no position picks. For each tap
-/// elements only move, so that either is the gradient of the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// With `back` the other way, `x` from `y`, `outside` at elements that no position picks. For each
+/// tap elements only move, so that either is the gradient of the other.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Slide {
     /// The axis of elements or positions.
     pub axis: usize,
@@ -68,6 +68,8 @@ pub struct Slide {
     pub window: Window,
     /// From positions to elements.
     pub back: bool,
+    /// What stands where there is no element.
+    pub outside: Scalar,
 }
 
 impl Slide {
@@ -79,6 +81,9 @@ impl Slide {
         } else {
             (input, output)
         };
+        if self.outside.dtype() != x.dtype {
+            return Err(format!("{:?} does not fit {}", self.outside, x.dtype));
+        }
         let is = |axis: usize, size| x.shape.get(axis) == Some(&size);
         if self.axis == self.taps || !is(self.axis, from) || !is(self.taps, self.window.size) {
             return Err(format!("{self:?} does not fit {}", x.shape));
@@ -89,6 +94,7 @@ impl Slide {
     pub(crate) fn vjp<'g>(&self, dy: Var<'g>) -> Var<'g> {
         let back = Self {
             back: !self.back,
+            outside: Scalar::zero(dy.dtype()),
             ..*self
         };
         dy.apply(Op::Slide(back), &[])

@@ -144,6 +144,7 @@ fn empty<'g>(out: &mut Rewriter<'g>, node: &Node, x: &[Var<'g>]) -> Option<Var<'
             return Some(again(out, node, &node.op, &rest));
         }
         Op::Pad(pad) if is_empty(&x[0]) => pad.value,
+        Op::Slide(slide) if is_empty(&x[0]) => slide.outside,
         _ if x.iter().any(is_empty) || node.meta.shape.numel() == 0 => {
             Scalar::zero(node.meta.dtype)
         }
@@ -172,9 +173,7 @@ fn constant<'g>(out: &mut Rewriter<'g>, node: &Node, x: &[Var<'g>]) -> Option<Va
     let value = match &node.op {
         Op::Reshape(_) | Op::Expand(_) | Op::Permute(_) | Op::Slice(_) => *values.first()?,
         Op::Pad(p) if values.first() == Some(&p.value) => p.value,
-        Op::Slide(_) if values.first() == Some(&Scalar::zero(node.meta.dtype)) => {
-            *values.first()?
-        }
+        Op::Slide(s) if values.first() == Some(&s.outside) => s.outside,
         op => fold::fold(op, &values)?,
     };
     let like = Node {

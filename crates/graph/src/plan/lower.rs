@@ -204,6 +204,7 @@ impl<'a> Lowering<'a> {
             Source::Padded(inner, ranges) => {
                 let padding = match &node.op {
                     Op::Pad(pad) => pad.value,
+                    Op::Slide(slide) => slide.outside,
                     _ => crate::Scalar::zero(dtype),
                 };
                 self.eval_padded(node.inputs[0], &inner, ranges, padding, guard)

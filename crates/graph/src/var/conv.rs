@@ -44,18 +44,7 @@ impl<'g> Var<'g> {
             Ok(windows) => windows,
             Err(message) => return self.graph.fail("max_pool", message),
         };
-        // Padding must lose against every element, so it is made before windows see it.
-        let [mut before, mut after] = [vec![0; self.rank()], vec![0; self.rank()]];
-        let mut inside = windows.clone();
-        for (axis, window) in (2..).zip(&mut inside) {
-            let reach = (window.output - 1) * window.stride + window.span();
-            before[axis] = window.padding;
-            after[axis] = reach.saturating_sub(window.input + window.padding);
-            window.input += before[axis] + after[axis];
-            window.padding = 0;
-        }
-        let padded = self.pad(&before, &after, Scalar::F32(f64::NEG_INFINITY));
-        let taps = padded.slide(&inside);
+        let taps = self.slide(&windows, f64::NEG_INFINITY);
         taps.flatten(self.rank()).composite(FirstMax, &[])
     }
 
@@ -71,7 +60,7 @@ impl<'g> Var<'g> {
         };
         let rank = self.rank();
         let taps: Vec<isize> = (rank..2 * rank - 2).map(usize::cast_signed).collect();
-        let sum = self.slide(&windows).sum(&taps);
+        let sum = self.slide(&windows, 0.0).sum(&taps);
         (2..).zip(&windows).fold(sum, |y, (axis, window)| {
             let counts = counts(window, options.exclude_padding);
             if counts.iter().all(|&n| n == window.size as f32) {
@@ -124,7 +113,7 @@ impl<'g> Var<'g> {
 
     /// The taps of these windows of the last axes, as axes behind: `[…, p…, k…]`.
     #[track_caller]
-    fn slide(self, windows: &[Window]) -> Self {
+    fn slide(self, windows: &[Window], outside: f64) -> Self {
         let (rank, n) = (self.rank(), windows.len());
         let sizes: Vec<usize> = windows.iter().map(|w| w.size).collect();
         let dims = |taps: &[usize]| Shape::try_new(&[&self.shape()[..], taps].concat());
@@ -139,6 +128,7 @@ impl<'g> Var<'g> {
                 taps: rank + i,
                 window: *window,
                 back: false,
+                outside: Scalar::F32(outside),
             };
             x.apply(Op::Slide(slide), &[])
         })
