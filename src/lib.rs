@@ -45,10 +45,10 @@ pub mod prelude {
     pub use gradus_data::{Batch, Dataset, datasets};
     pub use gradus_graph::{Array, DType, Graph, Init, Layer, Optimizer, Padding, Scope, Var};
     pub use gradus_nn::{
-        Accuracy, Activate, Activation, Adam, AdamW, AdaptiveAvgPool, AvgPool, BceWithLogits,
-        Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, CrossEntropy, Dense, Dropout, Flatten,
-        Functional, GlobalAvgPool, Loss, MaxPool, Metric, Mse, Network, Reduction, Sequential, Sgd,
-        Vars, init,
+        Accuracy, Activate, Activation, Adam, AdamW, AdaptiveAvgPool, AvgPool, BatchNorm,
+        BceWithLogits, Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, CrossEntropy, Dense,
+        Dropout, Flatten, Functional, GlobalAvgPool, GroupNorm, InstanceNorm, Loss, MaxPool,
+        Metric, Mse, Network, Reduction, Sequential, Sgd, Vars, init,
     };
     pub use gradus_train::{Compile, Device, Fit, History, IntoModel, Model, Samples, Scores};
 }

@@ -43,6 +43,8 @@ impl Evaluator for Planned {
         let mut session = self.start(&request)?;
         session.write_leaves(fed)?;
         let first = session.found(fed, wanted)?;
+        // States changed in the first run.
+        session.write_leaves(fed)?;
         let second = session.found(fed, wanted)?;
         let words = |f: &Found| f.values.iter().map(Array::to_words).collect::<Vec<_>>();
         if words(&first) != words(&second) {

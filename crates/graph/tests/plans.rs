@@ -6,7 +6,8 @@
     reason = "a test stops at what it did not expect"
 )]
 
-use gradus_graph::plan::{Plan, Request, SlabLayout, lower};
+use gradus_graph::ops::{Normalize, Sharing};
+use gradus_graph::plan::{Plan, Request, SlabLayout, ValueId, lower};
 use gradus_graph::{
     ConvOptions, DType, Graph, Init, Optimizer, Padding, PoolOptions, Scope, Shape, Target, Update,
     Var, grad, philox, step_row,
@@ -283,5 +284,27 @@ fn convolutions_and_pools_store_no_windows() {
         });
         let values = plan.values.iter().map(|v| v.meta.bytes());
         assert_eq!(values.max(), Some(4 * 16 * 8 * 8 * 4), "{plan:#}");
+    }
+}
+
+/// Statistics of a batch are sums of each sample's rows, read once; the gradient reads what it
+/// needs twice. Nothing is as large as an activation but activations.
+#[test]
+fn a_normalized_convolution_reads_its_output_twice() {
+    for target in &targets() {
+        let plan = plan_of(64, 16 * 28 * 28, target, |s, x| {
+            let h = conv(s, "0", x.reshape([64, 16, 28, 28]), 16);
+            let op = Normalize {
+                sharing: Sharing::Batch,
+                eps: 1e-5,
+            };
+            let [w, b] = ["weight", "bias"].map(|name| s.child("1").param(name, 16, Zeros));
+            h.composite(op, &[w, b]).relu().square().mean_all()
+        });
+        let large = |id: &ValueId| plan.values[id.index()].meta.shape.numel() == 64 * 16 * 784;
+        let others = plan.kernels.iter().filter(|k| !k.label.contains("conv"));
+        let read = others.flat_map(|k| k.operands.iter().filter_map(|o| o.reads));
+        let found = read.filter(large).count();
+        assert!(found <= 8, "{found} reads\n{plan:#}");
     }
 }

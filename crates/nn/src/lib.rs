@@ -23,8 +23,9 @@ mod network;
 mod optim;
 
 pub use layers::{
-    Activate, Activation, AdaptiveAvgPool, AvgPool, Conv, Conv1d, Conv2d, ConvTranspose,
-    ConvTranspose1d, ConvTranspose2d, Dense, Dropout, Flatten, GlobalAvgPool, MaxPool, Sequential,
+    Activate, Activation, AdaptiveAvgPool, AvgPool, BatchNorm, Conv, Conv1d, Conv2d, ConvTranspose,
+    ConvTranspose1d, ConvTranspose2d, Dense, Dropout, Flatten, GlobalAvgPool, GroupNorm,
+    InstanceNorm, MaxPool, Sequential,
 };
 pub use loss::{BceWithLogits, CrossEntropy, Loss, Mse, Reduction};
 pub use metric::{Accuracy, Metric};

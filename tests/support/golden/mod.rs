@@ -6,6 +6,7 @@ mod broadcast;
 mod conv;
 mod file;
 mod losses;
+mod norm;
 mod reductions;
 mod training;
 
@@ -27,6 +28,8 @@ pub(crate) struct Case {
     file: Arc<File>,
     inputs: Vec<Array>,
     wanted: Vec<String>,
+    /// What the names of states begin with in the file, and end with.
+    states: [&'static str; 2],
     build: Build,
 }
 
@@ -38,6 +41,7 @@ pub(crate) fn cases() -> Vec<Case> {
         conv::cases(),
         reductions::cases(),
         losses::cases(),
+        norm::cases(),
     ]
     .into_iter()
     .flatten()
@@ -54,8 +58,28 @@ impl Case {
             file: Arc::clone(file),
             inputs: inputs.iter().map(|n| file.get(n)).collect(),
             wanted: wanted.iter().map(ToString::to_string).collect(),
+            states: ["in.", ""],
             build: Box::new(build),
         }
+    }
+
+    /// The values of a parameter `weight` are `w.weight` in the file.
+    fn leaves(&self, graph: &Graph) -> Fed {
+        let mut fed = Fed::inputs(self.inputs.clone());
+        let params = graph.params().into_iter();
+        fed.params = params
+            .map(|p| self.file.get(&format!("w.{}", p.name)))
+            .collect();
+        let [before, after] = self.states;
+        let states = graph
+            .states()
+            .into_iter()
+            .map(|state| match state.meta.dtype {
+                DType::F32 => self.file.get(&format!("{before}{}{after}", state.name)),
+                other => Array::zeros(state.meta.shape, other),
+            });
+        fed.states = states.collect();
+        fed
     }
 
     /// Builds the graph and compares what the evaluator finds with the file.
@@ -68,7 +92,7 @@ impl Case {
             .collect();
         let outputs = (self.build)(&graph, &inputs);
         graph.check().map_err(|e| e.to_string())?;
-        let fed = Fed::inputs(self.inputs.clone());
+        let fed = self.leaves(&graph);
         let found = evaluator.eval(&graph, &fed, &outputs)?;
         assert_eq!(found.values.len(), self.wanted.len());
         for (name, value) in self.wanted.iter().zip(&found.values) {

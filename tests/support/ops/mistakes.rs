@@ -1,7 +1,9 @@
 //! One bad input for each op: building must fail with an error that names the op and what
 //! clashes.
 
-use gradus_graph::{Array, ConvOptions, DType, Graph, Padding, PoolOptions, Scope, Var};
+use gradus_graph::ops::{Normalize, Sharing};
+use gradus_graph::{Array, ConvOptions, DType, Graph, Layer, Padding, PoolOptions, Scope, Var};
+use gradus_nn::{BatchNorm, GroupNorm, InstanceNorm};
 
 /// A graph that cannot be built.
 pub(crate) struct Mistake {
@@ -193,6 +195,41 @@ pub(crate) fn mistakes() -> Vec<Mistake> {
         }),
         mistake("global_avg_pool", &["[2, 3]"], |g| {
             f32s(g, &[2, 3]).global_avg_pool();
+        }),
+        mistake("batch_norm", &["at least 2", "found 1", "[1, 3]"], |g| {
+            BatchNorm::new().forward(&Scope::root(g, true), f32s(g, &[1, 3]));
+        }),
+        mistake(
+            "batch_norm",
+            &["i32", "[1, 3, 5, 5]", "[N, C, H, W]"],
+            |g| {
+                BatchNorm::new().forward(&Scope::root(g, true), i32s(g, &[1, 3, 5, 5]));
+            },
+        ),
+        mistake("batch_norm", &["momentum", "[0, 1]", "1.5"], |g| {
+            let layer = BatchNorm::new().momentum(1.5);
+            layer.forward(&Scope::root(g, true), image(g));
+        }),
+        mistake("batch_norm", &["eps", "above 0", "-1"], |g| {
+            let layer = BatchNorm::new().eps(-1.0);
+            layer.forward(&Scope::root(g, false), image(g));
+        }),
+        mistake("batch_norm", &["[3]", "[4]"], |g| {
+            let op = Normalize {
+                sharing: Sharing::Batch,
+                eps: 1e-5,
+            };
+            let w = f32s(g, &[4]);
+            image(g).composite(op, &[w, w]);
+        }),
+        mistake("group_norm", &["2 groups", "3 channels"], |g| {
+            GroupNorm::new(2).forward(&Scope::root(g, true), image(g));
+        }),
+        mistake("group_norm", &["at least 2", "found 1", "[4, 3]"], |g| {
+            GroupNorm::new(3).forward(&Scope::root(g, false), f32s(g, &[4, 3]));
+        }),
+        mistake("instance_norm", &["f32 [N, C", "[5]"], |g| {
+            InstanceNorm::new().forward(&Scope::root(g, true), f32s(g, &[5]));
         }),
         mistake("check_index", &["f32"], |g| {
             f32s(g, &[3]).check_index(7);

@@ -9,6 +9,7 @@ mod generate;
 mod indexing;
 mod linear;
 mod mistakes;
+mod norm;
 mod pool;
 mod reduce;
 mod source;
@@ -66,6 +67,7 @@ pub(crate) fn rows() -> Vec<Row> {
     rows.extend(linear::rows());
     rows.extend(conv::rows());
     rows.extend(pool::rows());
+    rows.extend(norm::rows());
     rows.extend(indexing::rows());
     rows.extend(source::rows());
     rows.extend(composite::rows());

@@ -5,6 +5,7 @@ mod conv;
 mod dense;
 mod dropout;
 mod flatten;
+mod norm;
 mod pool;
 mod sequential;
 
@@ -13,5 +14,6 @@ pub use conv::{Conv, Conv1d, Conv2d, ConvTranspose, ConvTranspose1d, ConvTranspo
 pub use dense::Dense;
 pub use dropout::Dropout;
 pub use flatten::Flatten;
+pub use norm::{BatchNorm, GroupNorm, InstanceNorm};
 pub use pool::{AdaptiveAvgPool, AvgPool, GlobalAvgPool, MaxPool};
 pub use sequential::Sequential;

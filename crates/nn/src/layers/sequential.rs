@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use gradus_graph::{Layer, PerAxis, Scope, Var};
 
-use super::{Activation, AvgPool, Conv1d, Conv2d, Dense, Dropout, Flatten, GlobalAvgPool, MaxPool};
+use super::{
+    Activation, AvgPool, BatchNorm, Conv1d, Conv2d, Dense, Dropout, Flatten, GlobalAvgPool,
+    GroupNorm, InstanceNorm, MaxPool,
+};
 
 /// Layers one after another. Parameters are named by position as in PyTorch, layers without
 /// parameters included: `0.weight`, `0.bias`, `3.weight`…
@@ -99,6 +102,27 @@ impl Sequential {
     #[track_caller]
     pub fn global_avg_pool(self) -> Self {
         self.layer(GlobalAvgPool)
+    }
+
+    /// Adds batch normalization, channel by channel; see [`BatchNorm`].
+    #[must_use]
+    #[track_caller]
+    pub fn batch_norm(self) -> Self {
+        self.layer(BatchNorm::new())
+    }
+
+    /// Adds normalization of so many groups of channels of each sample; see [`GroupNorm`].
+    #[must_use]
+    #[track_caller]
+    pub fn group_norm(self, groups: usize) -> Self {
+        self.layer(GroupNorm::new(groups))
+    }
+
+    /// Adds normalization of each channel of each sample; see [`InstanceNorm`].
+    #[must_use]
+    #[track_caller]
+    pub fn instance_norm(self) -> Self {
+        self.layer(InstanceNorm::new())
     }
 
     /// Adds dropout: zeros with probability `rate` in `[0, 1)` while training; see [`Dropout`].
@@ -264,6 +288,16 @@ mod tests {
         assert!(built.is_ok());
         let wanted = ["0.weight", "0.bias", "3.weight", "5.weight", "5.bias"];
         assert_eq!(names, wanted);
+    }
+
+    #[test]
+    fn normalizations_are_named_as_in_pytorch() {
+        let net = Sequential::new().conv2d(4, 3).batch_norm().instance_norm();
+        let (names, built) = trace(&net.group_norm(2), [2, 3, 8, 8]);
+        assert!(built.is_ok());
+        let wanted = ["0.weight", "0.bias", "1.weight", "1.bias"];
+        assert_eq!(names[..4], wanted);
+        assert_eq!(names[4..], ["3.weight", "3.bias"]);
     }
 
     #[test]

@@ -148,10 +148,17 @@ fn array(
         found: view.shape().to_vec(),
         found_dtype: view.dtype().to_string(),
     };
-    if view.shape() != &kept.shape[..] || view.dtype() != dtype(kept.dtype) {
+    // PyTorch counts batches in 64 bits.
+    let counts = (view.dtype(), kept.dtype) == (Dtype::I64, DType::I32);
+    if view.shape() != &kept.shape[..] || !(counts || view.dtype() == dtype(kept.dtype)) {
         return Err(mismatch());
     }
-    let words: Vec<u32> = if kept.dtype == DType::Bool {
+    let words: Vec<u32> = if counts {
+        let (chunks, _) = view.data().as_chunks::<8>();
+        let narrow = |&b: &[u8; 8]| i32::try_from(i64::from_le_bytes(b)).map(i32::cast_unsigned);
+        let words = chunks.iter().map(narrow).collect::<Result<_, _>>();
+        words.map_err(|_| mismatch())?
+    } else if kept.dtype == DType::Bool {
         view.data().iter().map(|&b| u32::from(b)).collect()
     } else {
         let (chunks, _) = view.data().as_chunks::<4>();

@@ -1,0 +1,211 @@
+//! Layers that behave otherwise in training than in evaluation, in whole models.
+
+use gradus::prelude::*;
+use gradus_graph::philox::{Rng, stream};
+use gradus_graph::{Data, Shape};
+use libtest_mimic::{Arguments, Failed, Trial};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use support::gpu::Gpu;
+
+mod support;
+
+const BATCH: usize = 8;
+
+/// Images whose channels lie 1 and 1000 above 0, in batches, the last one shorter.
+fn images(batches: usize, last: usize) -> Result<Dataset, Failed> {
+    let mut rng = Rng::new(3, stream("images", 0));
+    let samples = (batches - 1) * BATCH + last;
+    let pixel = |i: usize, rng: &mut Rng| [1.0, 1000.0][i / 36 % 2] + rng.normal() as f32;
+    let pixels: Vec<f32> = (0..samples * 72).map(|i| pixel(i, &mut rng)).collect();
+    let labels: Vec<i32> = (0..samples).map(|_| rng.below(3).cast_signed()).collect();
+    let images = Array::new([samples, 2, 6, 6], pixels)?;
+    Ok(Dataset::from_arrays(
+        images,
+        Array::new([samples], labels)?,
+    )?)
+}
+
+fn normalized(device: &Device, layer: BatchNorm, data: &Dataset) -> Result<Model, Failed> {
+    let conv = Conv2d::new(4, 3).no_bias();
+    let net = Sequential::new()
+        .layer(layer)
+        .layer(conv)
+        .batch_norm()
+        .relu();
+    let net = net
+        .conv2d(4, 2)
+        .group_norm(2)
+        .relu()
+        .layer(Conv2d::new(4, 2).no_bias());
+    let net = net.instance_norm().relu().flatten().dense(3);
+    let compile = Compile::for_data(data).device(device.clone()).batch(BATCH);
+    let compile = compile.loss(CrossEntropy::new());
+    Ok(net.compile(compile.optimizer(Sgd::new(0.01)).seed(5))?)
+}
+
+/// Mean and unbiased variance of both channels of a batch.
+fn moments(pixels: &[f32]) -> [[f64; 2]; 2] {
+    [0, 1].map(|channel| {
+        let of = |i: &usize| i / 36 % 2 == channel;
+        let x: Vec<f64> = (0..pixels.len())
+            .filter(of)
+            .map(|i| f64::from(pixels[i]))
+            .collect();
+        let mean = x.iter().sum::<f64>() / x.len() as f64;
+        let squares = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
+        [mean, squares / (x.len() - 1) as f64]
+    })
+}
+
+fn floats(model: &mut Model, name: &str) -> Result<Vec<f32>, Failed> {
+    Ok(model.parameter(name)?.as_f32()?.to_vec())
+}
+
+/// The first layer sees the images themselves: its statistics are known after every step.
+fn running_statistics(device: &Device) -> Result<(), Failed> {
+    let data = images(3, 5)?;
+    let (_, pixels) = data.inputs().next().ok_or("no images")?;
+    let pixels = pixels.as_f32()?;
+    for (layer, cumulative) in [
+        (BatchNorm::new(), false),
+        (BatchNorm::new().cumulative(), true),
+    ] {
+        let mut model = normalized(device, layer, &data)?;
+        let names = model.parameter_names().join(" ");
+        let wanted = "0.running_mean 0.running_var 0.num_batches_tracked";
+        if !names.contains(wanted) {
+            return Err(format!("`{wanted}` is not in `{names}`").into());
+        }
+        let mut running = [[0.0, 1.0]; 2];
+        model.fit(&data, Fit::epochs(1).in_order().quiet())?;
+        for (step, batch) in pixels.chunks(BATCH * 72).enumerate() {
+            let share = if cumulative {
+                1.0 / (step + 1) as f64
+            } else {
+                0.1
+            };
+            for (running, batch) in running
+                .iter_mut()
+                .flatten()
+                .zip(moments(batch).as_flattened())
+            {
+                *running += share * (batch - *running);
+            }
+        }
+        for (i, name) in ["running_mean", "running_var"].into_iter().enumerate() {
+            let found = floats(&mut model, &format!("0.{name}"))?;
+            for (found, wanted) in found.iter().zip(running.map(|r| r[i])) {
+                if (f64::from(*found) - wanted).abs() > 2e-6 * wanted.abs().max(50.0) {
+                    return Err(format!("{name}: {found}, want {wanted}").into());
+                }
+            }
+        }
+        let batches = model.parameter("0.num_batches_tracked")?;
+        if batches != Array::new(Shape::SCALAR, Data::I32(vec![3]))? {
+            return Err(format!("{batches:?} batches").into());
+        }
+    }
+    Ok(())
+}
+
+/// Evaluation uses the running statistics and changes nothing; every kernel means what it says.
+fn evaluation(device: &Device) -> Result<(), Failed> {
+    let data = images(3, 5)?;
+    let mut model = normalized(device, BatchNorm::new(), &data)?;
+    model.fit(&data, Fit::epochs(2).quiet())?;
+    let verified = model.verify()?;
+    if !verified.passed() {
+        return Err(format!("{verified}").into());
+    }
+    let digest = model.digest()?;
+    let together = model.predict(&data)?;
+    let alone = model.predict(&data.take(1)?)?;
+    let (together, alone) = (together.as_f32()?, alone.as_f32()?);
+    if together[..3] != *alone {
+        return Err(format!("{:?} in a batch, {alone:?} alone", &together[..3]).into());
+    }
+    if digest != model.digest()? {
+        return Err("evaluation changed the model".into());
+    }
+    Ok(())
+}
+
+/// A file as PyTorch writes it: the count of batches has 64 bits.
+fn a_count_of_64_bits(device: &Device) -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("model.safetensors");
+    let data = images(2, 5)?;
+    let mut model = normalized(device, BatchNorm::new(), &data)?;
+    model.fit(&data, Fit::epochs(1).quiet())?;
+    model.save(&path)?;
+    let bytes = std::fs::read(&path)?;
+    let write = |count: i64| -> Result<(), Failed> {
+        let count = count.to_le_bytes();
+        let file = SafeTensors::deserialize(&bytes)?;
+        let mut tensors = Vec::new();
+        for (name, view) in file.tensors() {
+            if name.ends_with("num_batches_tracked") {
+                tensors.push((name, TensorView::new(Dtype::I64, Vec::new(), &count)?));
+            } else if !name.starts_with("optimizer.") {
+                tensors.push((name, view));
+            }
+        }
+        std::fs::write(&path, safetensors::serialize(tensors, None)?)?;
+        Ok(())
+    };
+    write(41)?;
+    model.load(&path)?;
+    if model.parameter("1.weight").is_err() || floats(&mut model, "0.running_mean")?.len() != 2 {
+        return Err("not loaded".into());
+    }
+    let count = model.parameter("0.num_batches_tracked")?;
+    if count != Array::new(Shape::SCALAR, Data::I32(vec![41]))? {
+        return Err(format!("{count:?} batches").into());
+    }
+    write(1 << 40)?;
+    match model.load(&path) {
+        Err(e) if format!("{e:?}").contains("num_batches_tracked") => Ok(()),
+        other => Err(format!("{other:?}").into()),
+    }
+}
+
+/// A single sample has no variance: the error names the layer and says what to do.
+fn one_sample(device: &Device) -> Result<(), Failed> {
+    let data = Dataset::from_arrays(
+        Array::new([5, 4], vec![0.5f32; 20])?,
+        Array::new([5], vec![0i32, 1, 2, 0, 1])?,
+    )?;
+    let net = Sequential::new().dense(4).batch_norm().dense(3);
+    let compile = Compile::for_data(&data).device(device.clone()).batch(4);
+    let compile = compile.loss(CrossEntropy::new());
+    let mut model = net.compile(compile.optimizer(Sgd::new(0.01)))?;
+    let Err(error) = model.fit(&data, Fit::epochs(1).quiet()) else {
+        return Err("a batch of one was normalized".into());
+    };
+    let text = format!("{error:?}");
+    for part in ["batch_norm", "at least 2 values", "[1, 4]", "batch size"] {
+        if !text.contains(part) {
+            return Err(format!("`{part}` is not in: {text}").into());
+        }
+    }
+    Ok(())
+}
+
+fn main() {
+    let gpu = Gpu::from_env();
+    type Check = fn(&Device) -> Result<(), Failed>;
+    let checks: [(&str, Check); 4] = [
+        ("running statistics", running_statistics),
+        ("evaluation", evaluation),
+        ("a count of 64 bits", a_count_of_64_bits),
+        ("one sample", one_sample),
+    ];
+    let mut trials = Vec::new();
+    for (name, check) in checks {
+        let on_cpu = move || check(&Device::cpu());
+        trials.push(Trial::test(format!("{name}/cpu"), on_cpu));
+        trials.push(gpu.trial(format!("{name}/gpu"), check));
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
