@@ -2,7 +2,7 @@
 //! clashes.
 
 use gradus_graph::ops::{Normalize, Sharing};
-use gradus_graph::{Array, ConvOptions, DType, Graph, Layer, Padding, PoolOptions, Scope, Var};
+use gradus_graph::{Array, ConvOptions, DType, Graph, Padding, PoolOptions, Scope, Var};
 use gradus_nn::{BatchNorm, GroupNorm, InstanceNorm};
 
 /// A graph that cannot be built.
@@ -197,22 +197,22 @@ pub(crate) fn mistakes() -> Vec<Mistake> {
             f32s(g, &[2, 3]).global_avg_pool();
         }),
         mistake("batch_norm", &["at least 2", "found 1", "[1, 3]"], |g| {
-            BatchNorm::new().forward(&Scope::root(g, true), f32s(g, &[1, 3]));
+            Scope::root(g, true).apply("n", &BatchNorm::new(), f32s(g, &[1, 3]));
         }),
         mistake(
             "batch_norm",
             &["i32", "[1, 3, 5, 5]", "[N, C, H, W]"],
             |g| {
-                BatchNorm::new().forward(&Scope::root(g, true), i32s(g, &[1, 3, 5, 5]));
+                Scope::root(g, true).apply("n", &BatchNorm::new(), i32s(g, &[1, 3, 5, 5]));
             },
         ),
         mistake("batch_norm", &["momentum", "[0, 1]", "1.5"], |g| {
             let layer = BatchNorm::new().momentum(1.5);
-            layer.forward(&Scope::root(g, true), image(g));
+            Scope::root(g, true).apply("n", &layer, image(g));
         }),
         mistake("batch_norm", &["eps", "above 0", "-1"], |g| {
             let layer = BatchNorm::new().eps(-1.0);
-            layer.forward(&Scope::root(g, false), image(g));
+            Scope::root(g, false).apply("n", &layer, image(g));
         }),
         mistake("batch_norm", &["[3]", "[4]"], |g| {
             let op = Normalize {
@@ -223,13 +223,13 @@ pub(crate) fn mistakes() -> Vec<Mistake> {
             image(g).composite(op, &[w, w]);
         }),
         mistake("group_norm", &["2 groups", "3 channels"], |g| {
-            GroupNorm::new(2).forward(&Scope::root(g, true), image(g));
+            Scope::root(g, true).apply("n", &GroupNorm::new(2), image(g));
         }),
         mistake("group_norm", &["at least 2", "found 1", "[4, 3]"], |g| {
-            GroupNorm::new(3).forward(&Scope::root(g, false), f32s(g, &[4, 3]));
+            Scope::root(g, false).apply("n", &GroupNorm::new(3), f32s(g, &[4, 3]));
         }),
         mistake("instance_norm", &["f32 [N, C", "[5]"], |g| {
-            InstanceNorm::new().forward(&Scope::root(g, true), f32s(g, &[5]));
+            Scope::root(g, true).apply("n", &InstanceNorm::new(), f32s(g, &[5]));
         }),
         mistake("check_index", &["f32"], |g| {
             f32s(g, &[3]).check_index(7);
