@@ -46,9 +46,9 @@ pub mod prelude {
     pub use gradus_graph::{Array, DType, Graph, Init, Layer, Optimizer, Padding, Scope, Var};
     pub use gradus_nn::{
         Accuracy, Activate, Activation, Adam, AdamW, AdaptiveAvgPool, AvgPool, BatchNorm,
-        BceWithLogits, Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, CrossEntropy, Dense,
-        Dropout, Flatten, Functional, GlobalAvgPool, GroupNorm, InstanceNorm, Loss, MaxPool,
-        Metric, Mse, Network, Reduction, Sequential, Sgd, Vars, init,
+        BceWithLogits, BinaryFocal, Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, CrossEntropy,
+        Dense, Dropout, Flatten, Focal, Functional, GlobalAvgPool, GroupNorm, InstanceNorm, Loss,
+        MaxPool, Metric, Mse, Network, Nll, Reduction, Sequential, Sgd, Vars, init,
     };
     pub use gradus_train::{Compile, Device, Fit, History, IntoModel, Model, Samples, Scores};
 }

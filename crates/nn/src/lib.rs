@@ -27,7 +27,7 @@ pub use layers::{
     ConvTranspose1d, ConvTranspose2d, Dense, Dropout, Flatten, GlobalAvgPool, GroupNorm,
     InstanceNorm, MaxPool, Sequential,
 };
-pub use loss::{BceWithLogits, CrossEntropy, Loss, Mse, Reduction};
+pub use loss::{BceWithLogits, BinaryFocal, CrossEntropy, Focal, Loss, Mse, Nll, Reduction};
 pub use metric::{Accuracy, Metric};
 pub use network::{Functional, Network, OUTPUT, Vars};
 pub use optim::{Adam, AdamW, Sgd};

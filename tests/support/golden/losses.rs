@@ -1,9 +1,10 @@
-//! `09a`, `09b`: cross-entropy and binary cross-entropy with every option.
+//! `09a`, `09b`: cross-entropy, also of logarithms of probabilities, and binary cross-entropy with
+//! every option.
 
 use std::sync::Arc;
 
 use gradus_graph::{Scope, Var};
-use gradus_nn::{BceWithLogits, CrossEntropy, Loss, Reduction};
+use gradus_nn::{BceWithLogits, CrossEntropy, Loss, Nll, Reduction};
 
 use super::{Case, File, one, with_gradients};
 
@@ -62,6 +63,20 @@ fn cross_entropy() -> Vec<Case> {
         for &reduction in reductions {
             cases.push(case(&file, name, inputs, reduction, loss.clone()));
         }
+    }
+    for reduction in all {
+        let plain = LogSoftmaxThen(Nll::new().ignore(-100));
+        cases.push(case(&file, "nll_ignore", ["x", "t"], reduction, plain));
+        let weighted = Nll::new().ignore(2).class_weights(weights.clone());
+        let weighted = LogSoftmaxThen(weighted);
+        let inputs = ["x", "t_all"];
+        cases.push(case(
+            &file,
+            "nll_weight_ignore2",
+            inputs,
+            reduction,
+            weighted,
+        ));
     }
     let wanted = ["out.ce_all_ignored.mean", "out.ce_all_ignored.sum"];
     let inputs = ["in.x", "in.t_ignored"];
@@ -166,6 +181,22 @@ fn join<'g>(parts: &[Var<'g>], axis: isize) -> Var<'g> {
 
 trait Reduced: Clone {
     fn summed(self) -> Self;
+}
+
+/// The gradient is that of the logits before.
+#[derive(Clone, Debug)]
+struct LogSoftmaxThen(Nll);
+
+impl Loss for LogSoftmaxThen {
+    fn forward<'g>(&self, scope: &Scope<'g>, x: Var<'g>, target: Var<'g>) -> Var<'g> {
+        self.0.forward(scope, x.log_softmax(), target)
+    }
+}
+
+impl Reduced for LogSoftmaxThen {
+    fn summed(self) -> Self {
+        Self(self.0.reduction(Reduction::Sum))
+    }
 }
 
 impl Reduced for CrossEntropy {

@@ -1,7 +1,11 @@
 //! Composites, and functions of layers and losses in the middle of other ops.
 
+use std::sync::Arc;
+
 use gradus_graph::{DType, Scope, Var, grad};
-use gradus_nn::{Activate, BceWithLogits, CrossEntropy, Loss, Mse};
+use gradus_nn::{
+    Activate, BceWithLogits, BinaryFocal, CrossEntropy, Focal, Loss, Mse, Nll, Reduction,
+};
 
 use super::{Gen, Row, row};
 
@@ -48,6 +52,7 @@ pub(super) fn rows() -> Vec<Row> {
         rows.push(built.note("between").sums_over(9).ulps(SOFTMAX));
     }
     rows.extend(cross_entropy());
+    rows.extend(label_losses());
     rows.extend(functions());
     rows.extend(second_order());
     rows
@@ -76,12 +81,91 @@ fn cross_entropy() -> Vec<Row> {
         x[0].cross_entropy(x[1]).mean_all()
     });
     rows.push(built.note("mean").sums_over(64).ulps(SOFTMAX));
-    let inputs = [Gen::normal([64, 10]), Gen::i32s([64], 0, 10)];
-    let built = row("cross_entropy", inputs, |g, x| {
-        let loss = CrossEntropy::new().label_smoothing(0.1).ignore(3);
-        loss.forward(&Scope::root(g, true), x[0] * 2.0, x[1])
-    });
-    rows.push(built.note("smooth, ignoring").sums_over(640).ulps(SOFTMAX));
+    rows
+}
+
+/// Losses of labels with their settings, on scores of several layouts.
+fn label_losses() -> Vec<Row> {
+    let weights = || [0.5f32, 2.0, 1.0, 3.0, 0.25];
+    let ce = CrossEntropy::new;
+    let all = ce().label_smoothing(0.1).class_weights(weights()).ignore(3);
+    let losses: [(&'static str, &'static str, Box<dyn Loss>); 9] = [
+        (
+            "cross_entropy",
+            "smooth",
+            Box::new(ce().label_smoothing(0.2)),
+        ),
+        ("cross_entropy", "ignoring", Box::new(ce().ignore(3))),
+        (
+            "cross_entropy",
+            "weighted",
+            Box::new(ce().class_weights(weights())),
+        ),
+        ("cross_entropy", "all settings", Box::new(all.clone())),
+        (
+            "cross_entropy",
+            "a sum",
+            Box::new(all.reduction(Reduction::Sum)),
+        ),
+        (
+            "nll",
+            "",
+            Box::new(Nll::new().class_weights(weights()).ignore(0)),
+        ),
+        ("focal", "", Box::new(Focal::new())),
+        ("focal", "1", Box::new(Focal::new().gamma(1.0).ignore(2))),
+        (
+            "focal",
+            "½",
+            Box::new(Focal::new().gamma(0.5).class_weights(weights())),
+        ),
+    ];
+    let mut rows = Vec::new();
+    for (op, note, loss) in losses {
+        let loss = Arc::<dyn Loss>::from(loss);
+        let layouts: [(&[usize], &[usize]); 3] = [
+            (&[33, 5], &[33]),
+            (&[2, 5, 3, 2], &[2, 3, 2]),
+            (&[1, 5], &[1]),
+        ];
+        for (scores, labels) in layouts {
+            let loss = Arc::clone(&loss);
+            let labels = Gen::i32s(labels, 0, 5);
+            let built = row(op, [Gen::normal(scores), labels], move |g, x| {
+                // The first label is 1, which no loss ignores: something counts in every batch.
+                let first = g.iota(x[1].shape(), 0).eq(0);
+                let labels = first.select(1, x[1]);
+                loss.forward(&Scope::root(g, true), x[0] * 1.5, labels)
+            });
+            rows.push(built.note(note).sums_over(165).ulps(4.0 * SOFTMAX));
+        }
+    }
+    let soft = || [Gen::normal([2, 5, 3]), Gen::uniform([2, 5, 3], 0.0, 1.0)];
+    rows.push(
+        row("cross_entropy", soft(), |g, x| {
+            let loss = CrossEntropy::new().class_axis(1).label_smoothing(0.1);
+            loss.forward(&Scope::root(g, true), x[0], x[1])
+        })
+        .note("probabilities")
+        .sums_over(30)
+        .ulps(SOFTMAX),
+    );
+    for (gamma, alpha) in [(2.0, 0.25), (0.0, 0.5), (1.0, 0.9), (3.5, 0.0)] {
+        let targets = [
+            Gen::normal([33, 7]).away_from_zero(),
+            Gen::uniform([33, 7], 0.0, 1.0),
+        ];
+        let built = row("binary_focal", targets, move |g, x| {
+            let loss = BinaryFocal::new().gamma(gamma).alpha(alpha);
+            loss.forward(&Scope::root(g, true), x[0], x[1])
+        });
+        rows.push(
+            built
+                .note(&format!("{gamma} {alpha}"))
+                .sums_over(231)
+                .ulps(4.0 * SOFTMAX),
+        );
+    }
     rows
 }
 

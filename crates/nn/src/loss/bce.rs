@@ -89,7 +89,7 @@ impl Loss for BceWithLogits {
 
 /// `ln(1 + eᶻ) = max(z, 0) + ln(1 + e^(−|z|))`, which cannot overflow. Written with `select`
 /// because the derivatives of `max` and `|z|` at 0 are conventions that do not add up to ½.
-fn softplus(z: Var<'_>) -> Var<'_> {
+pub(super) fn softplus(z: Var<'_>) -> Var<'_> {
     let positive = z.gt(0.0);
     positive.select(z, 0.0) + positive.select(-z, z).exp().log1p()
 }

@@ -1,7 +1,10 @@
 //! Losses: how far predictions are from targets.
 
+#[macro_use]
+mod labels;
 mod bce;
 mod cross_entropy;
+mod focal;
 mod mse;
 
 use std::fmt::Debug;
@@ -9,7 +12,8 @@ use std::fmt::Debug;
 use gradus_graph::{Graph, Scope, Shape, Var};
 
 pub use bce::BceWithLogits;
-pub use cross_entropy::CrossEntropy;
+pub use cross_entropy::{CrossEntropy, Nll};
+pub use focal::{BinaryFocal, Focal};
 pub use mse::Mse;
 
 /// A measure of how far predictions are from targets, to be minimized.
