@@ -52,6 +52,15 @@ pub(super) fn rounding(terms: f64) -> f64 {
 }
 
 impl Reference {
+    /// Lets rounding lead as far as it did in any of these evaluations.
+    pub(super) fn widen(&mut self, trials: &[Vec<f64>]) {
+        for (i, (rounded, &exact)) in self.rounded.iter_mut().zip(&self.exact).enumerate() {
+            let moved = trials.iter().filter_map(|t| t.get(i));
+            let moved = moved.map(|v| (v - exact).abs());
+            *rounded = exact + moved.fold((*rounded - exact).abs(), f64::max);
+        }
+    }
+
     /// Compares. The bound of an element is `4ε√K · max|reference| + 8·|f32 − f64|`.
     ///
     /// `nudged` gives evaluations on either side of discontinuities; it is asked only if

@@ -8,6 +8,7 @@ use gradus_graph::ops::{Binary, Op, Unary};
 use gradus_graph::philox::{Rng, stream};
 use gradus_graph::{Array, Node, NodeId};
 
+use super::bound::{Check, Reference};
 use crate::Error;
 
 /// Nodes with values for their leaves.
@@ -55,23 +56,47 @@ impl Case {
 
     /// How many terms are summed on the way, over all sums: rounding errors grow with its root.
     pub(super) fn terms(&self) -> f64 {
+        let terms = self.nodes.iter().map(|node| self.terms_of(node));
+        terms.sum::<usize>().max(1) as f64
+    }
+
+    /// How many terms an element of this node sums; 0 if it is no sum.
+    pub(super) fn terms_of(&self, node: &Node) -> usize {
         let size = |id: &NodeId| self.nodes.get(id.index()).map(|n| n.meta.shape);
-        let terms = |node: &Node| {
-            let first = node.inputs.first().and_then(size);
-            match (&node.op, first) {
-                (Op::Reduce(_) | Op::ScatterAdd(_), Some(x)) => {
-                    x.numel() / node.meta.shape.numel().max(1)
-                }
-                (Op::MatMul(op), Some(a)) if a.rank() >= 2 => {
-                    let axis = a.rank() - if op.trans_a { 2 } else { 1 };
-                    a.get(axis).copied().unwrap_or(1)
-                }
-                (Op::Conv(op), Some(x)) => op.terms(x.first().copied().unwrap_or(1)),
-                (Op::Composite(_), Some(x)) => x.last_dim(),
-                _ => 0,
+        let first = node.inputs.first().and_then(size);
+        match (&node.op, first) {
+            (Op::Reduce(_) | Op::ScatterAdd(_), Some(x)) => {
+                x.numel() / node.meta.shape.numel().max(1)
             }
+            (Op::MatMul(op), Some(a)) if a.rank() >= 2 => {
+                let axis = a.rank() - if op.trans_a { 2 } else { 1 };
+                a.get(axis).copied().unwrap_or(1)
+            }
+            (Op::Conv(op), Some(x)) => op.terms(x.first().copied().unwrap_or(1)),
+            (Op::Composite(_), Some(x)) => x.last_dim(),
+            _ => 0,
+        }
+    }
+
+    /// Compares what was found with the reference of `node`. Where something is too far the
+    /// reference is widened by what rounding does to it, and asked again.
+    pub(super) fn judge(
+        &self,
+        reference: &mut Reference,
+        name: &str,
+        found: &[f64],
+        strict: bool,
+        node: NodeId,
+    ) -> Result<Check, Error> {
+        let judge = |reference: &Reference| {
+            reference.judge(name.to_owned(), found, strict, || self.nudged_one(node))
         };
-        self.nodes.iter().map(terms).sum::<usize>().max(1) as f64
+        let check = judge(reference)?;
+        if check.passed() {
+            return Ok(check);
+        }
+        reference.widen(&self.shaken(node)?);
+        judge(reference)
     }
 
     /// Evaluations with the arguments of every discontinuous function moved by about as much as
@@ -130,7 +155,7 @@ impl Case {
             let read = match found {
                 None => id,
                 Some((_, &step)) => {
-                    let by = literal(node, step, rng);
+                    let by = literal(node, 0.0, step, rng);
                     let by = push(&mut nodes, by, Vec::new(), node);
                     push(&mut nodes, Op::Binary(Binary::Add), vec![id, by], node)
                 }
@@ -153,19 +178,20 @@ impl Case {
                 .inputs
                 .iter()
                 .all(|x| exact.get(x.index()) == Some(&true));
-            let keeps = match &node.op {
-                op if op.is_source() || op.is_view() => true,
-                Op::Cast(_)
-                | Op::StopGradient
-                | Op::CheckIndex { .. }
-                | Op::Gather(_)
-                | Op::Select => true,
-                Op::Binary(op) => op.is_comparison() || !node.meta.dtype.is_float(),
-                _ => !node.meta.dtype.is_float(),
-            };
+            let keeps = keeps_bits(node);
             exact.push(inputs && keeps);
         }
         exact
+    }
+}
+
+/// Does the op itself give every executor the same bits, if its inputs have them?
+pub(super) fn keeps_bits(node: &Node) -> bool {
+    match &node.op {
+        op if op.is_source() || op.is_view() => true,
+        Op::Cast(_) | Op::StopGradient | Op::CheckIndex { .. } | Op::Gather(_) | Op::Select => true,
+        Op::Binary(op) => op.is_comparison() || !node.meta.dtype.is_float(),
+        _ => !node.meta.dtype.is_float(),
     }
 }
 
@@ -183,12 +209,12 @@ fn is_discontinuous(node: &Node) -> bool {
     }
 }
 
-/// `±step`, at random for each element.
+/// `around ± step`, at random for each element.
 #[allow(clippy::cast_possible_truncation, reason = "host arrays are f32")]
-fn literal(like: &Node, step: f64, rng: &mut Rng) -> Op {
+pub(super) fn literal(like: &Node, around: f64, step: f64, rng: &mut Rng) -> Op {
     let n = like.meta.shape.numel();
     let mut side = || if rng.next_u32() & 1 == 0 { step } else { -step };
-    let values: Vec<f32> = (0..n).map(|_| side() as f32).collect();
+    let values: Vec<f32> = (0..n).map(|_| (around + side()) as f32).collect();
     let array = Array::new(like.meta.shape, values);
     Op::Literal(Arc::new(
         array.unwrap_or_else(|_| Array::zeros(like.meta.shape, like.meta.dtype)),

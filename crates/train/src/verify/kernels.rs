@@ -86,14 +86,13 @@ impl Run<'_> {
             .zip(exact.into_iter().zip(rounded));
         for (&(value, node), (exact, rounded)) in results {
             let found = self.written(value)?;
-            let reference = Reference {
+            let mut reference = Reference {
                 exact,
                 rounded,
                 terms,
             };
-            checks.push(reference.judge(self.name(value), &found, self.strict, || {
-                case.nudged_one(node)
-            })?);
+            let name = self.name(value);
+            checks.push(case.judge(&mut reference, &name, &found, self.strict, node)?);
         }
         Ok(checks)
     }

@@ -5,6 +5,7 @@ mod case;
 mod kernels;
 mod report;
 mod rules;
+mod shake;
 mod usage;
 mod whole;
 

@@ -59,13 +59,13 @@ impl Model {
         let mut results = Vec::with_capacity(wanted.len());
         let references = exact.into_iter().zip(rounded).zip(&wanted);
         for ((name, found), ((exact, rounded), &node)) in found.iter().zip(references) {
-            let reference = Reference {
+            let mut reference = Reference {
                 exact,
                 rounded,
                 terms: case.terms(),
             };
             let name = format!("{name} in {}", purpose.name());
-            results.push(reference.judge(name, found, strict, || case.nudged_one(node))?);
+            results.push(case.judge(&mut reference, &name, found, strict, node)?);
         }
         Ok(Usage {
             kernels,

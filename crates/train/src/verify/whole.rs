@@ -49,27 +49,27 @@ impl Step<'_> {
                 rounded,
                 terms,
             });
-        let references: Vec<Reference> = references.collect();
-        let judge = |name: String, reference: &Reference, found: &[f64], node: NodeId| {
-            reference.judge(name, found, self.strict, || self.case.nudged_one(node))
+        let mut references: Vec<Reference> = references.collect();
+        let judge = |name: &str, reference: &mut Reference, found: &[f64], node: NodeId| {
+            self.case.judge(reference, name, found, self.strict, node)
         };
-        let (of_scores, of_gradients) = references.split_at(self.scores.len());
+        let (of_scores, of_gradients) = references.split_at_mut(self.scores.len());
         let mut scores = Vec::new();
         for (((name, value), reference), &node) in
             outcome.scores.iter().zip(of_scores).zip(self.scores)
         {
-            scores.push(judge(name.clone(), reference, &[*value], node)?);
+            scores.push(judge(name, reference, &[*value], node)?);
         }
         let mut gradients = Vec::new();
         for (((name, found), reference), &node) in self
             .names
             .iter()
             .zip(&outcome.gradients)
-            .zip(of_gradients)
+            .zip(of_gradients.iter_mut())
             .zip(self.gradients)
         {
             let name = format!("gradient of {name}");
-            gradients.push(judge(name, reference, &numbers(found), node)?);
+            gradients.push(judge(&name, reference, &numbers(found), node)?);
         }
         let mut updates = Vec::new();
         let clip = self.clip(of_gradients);
