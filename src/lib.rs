@@ -43,12 +43,15 @@ pub use gradus_train::Error;
 /// What most programs need.
 pub mod prelude {
     pub use gradus_data::{Batch, Dataset, datasets};
-    pub use gradus_graph::{Array, DType, Graph, Init, Layer, Optimizer, Padding, Scope, Var};
+    pub use gradus_graph::{
+        Array, Border, DType, Graph, Init, Layer, Optimizer, Padding, Scope, Var,
+    };
     pub use gradus_nn::{
         Accuracy, Activate, Activation, Adam, AdamW, AdaptiveAvgPool, AvgPool, BatchNorm,
         BceWithLogits, BinaryFocal, Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, CrossEntropy,
         Dense, Dropout, Flatten, Focal, Functional, GlobalAvgPool, GroupNorm, InstanceNorm, Loss,
-        MaxPool, Metric, Mse, Network, Nll, Reduction, Sequential, Sgd, Vars, init,
+        MaxPool, Metric, Mse, Network, Nll, Pad, PixelShuffle, PixelUnshuffle, Reduction,
+        Sequential, Sgd, Upsample, Vars, init,
     };
     pub use gradus_train::{Compile, Device, Fit, History, IntoModel, Model, Samples, Scores};
 }

@@ -93,6 +93,7 @@ fn every_op_has_a_row() -> Result<(), libtest_mimic::Failed> {
         "first_max",
         "batch_norm",
         "group_norm",
+        "resample",
     ];
     let unary = Unary::ALL.iter().map(|op| op.name());
     let binary = Binary::ALL.iter().map(|op| op.name());

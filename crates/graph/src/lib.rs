@@ -35,4 +35,7 @@ pub use program::{Expr, ExprId, Program, Store};
 pub use scope::{Layer, Scope};
 pub use shape::{IntoShape, MAX_RANK, Shape};
 pub use target::{DeviceClass, Target};
-pub use var::{ConvOptions, Operand, Padding, PerAxis, PoolOptions, Select, Var};
+pub use var::{
+    Border, ConvOptions, Operand, Padding, PerAxis, PerAxisFactor, PerSide, PoolOptions, Select,
+    UpsampleOptions, Var,
+};

@@ -3,6 +3,7 @@
 mod conv;
 mod operand;
 mod operators;
+mod resize;
 mod spatial;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use crate::{DType, Graph, IntoShape, NodeId, Scalar, Shape};
 use operand::convert;
 
 pub use operand::{Operand, Select};
+pub use resize::{Border, PerAxisFactor, PerSide, UpsampleOptions};
 pub use spatial::{ConvOptions, Padding, PerAxis, PoolOptions};
 
 /// A symbolic value: the result of a node of a [`Graph`], with its shape and dtype.

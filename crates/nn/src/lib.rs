@@ -25,7 +25,7 @@ mod optim;
 pub use layers::{
     Activate, Activation, AdaptiveAvgPool, AvgPool, BatchNorm, Conv, Conv1d, Conv2d, ConvTranspose,
     ConvTranspose1d, ConvTranspose2d, Dense, Dropout, Flatten, GlobalAvgPool, GroupNorm,
-    InstanceNorm, MaxPool, Sequential,
+    InstanceNorm, MaxPool, Pad, PixelShuffle, PixelUnshuffle, Sequential, Upsample,
 };
 pub use loss::{BceWithLogits, BinaryFocal, CrossEntropy, Focal, Loss, Mse, Nll, Reduction};
 pub use metric::{Accuracy, Metric};

@@ -2,7 +2,10 @@
 //! clashes.
 
 use gradus_graph::ops::{Normalize, Sharing};
-use gradus_graph::{Array, ConvOptions, DType, Graph, Layer, Padding, PoolOptions, Scope, Var};
+use gradus_graph::{
+    Array, Border, ConvOptions, DType, Graph, Layer, Padding, PoolOptions, Scope, UpsampleOptions,
+    Var,
+};
 use gradus_nn::{BatchNorm, BinaryFocal, CrossEntropy, Focal, GroupNorm, InstanceNorm, Loss, Nll};
 
 /// A graph that cannot be built.
@@ -207,6 +210,52 @@ pub(crate) fn mistakes() -> Vec<Mistake> {
                 image(g).avg_pool(&PoolOptions::new(6));
             },
         ),
+        mistake("max_pool", &["[1, 3, 0, 5]", "empty"], |g| {
+            f32s(g, &[1, 3, 0, 5]).max_pool(&PoolOptions::new(2).padding(1));
+        }),
+        mistake("avg_pool", &["[1, 3, 0]", "empty"], |g| {
+            f32s(g, &[1, 3, 0]).avg_pool(&PoolOptions::new(2).padding(1));
+        }),
+        mistake("upsample", &["[2, 3]", "[N, C, H, W]"], |g| {
+            f32s(g, &[2, 3]).upsample(&UpsampleOptions::size(4));
+        }),
+        mistake("upsample", &["[1, 3, 5, 5]", "[0, 2]", "empty"], |g| {
+            image(g).upsample(&UpsampleOptions::size([0, 2]));
+        }),
+        mistake("upsample", &["scale", "above 0", "-2"], |g| {
+            image(g).upsample(&UpsampleOptions::scale(-2.0).linear());
+        }),
+        mistake("upsample", &["scale", "3 numbers", "2 spatial axes"], |g| {
+            image(g).upsample(&UpsampleOptions::scale([1.0, 2.0, 3.0]));
+        }),
+        mistake("upsample", &["too large"], |g| {
+            image(g).upsample(&UpsampleOptions::scale(1e12));
+        }),
+        mistake(
+            "pad_border",
+            &["[1, 3, 5, 5]", "mirror of 5", "5 there are"],
+            |g| {
+                image(g).pad_border(5, Border::Reflect);
+            },
+        ),
+        mistake("pad_border", &["[1, 3, 0]", "empty"], |g| {
+            f32s(g, &[1, 3, 0]).pad_border(1, Border::Replicate);
+        }),
+        mistake("pad_border", &["3 spatial axes, not 2", "(1, 2)"], |g| {
+            image(g).pad_border([(1, 2), (3, 4), (5, 6)], Border::Reflect);
+        }),
+        mistake("pad_border", &["i32"], |g| {
+            i32s(g, &[1, 3, 5, 5]).pad_border(1, Border::Constant(0.0));
+        }),
+        mistake("pixel_shuffle", &["factor 2", "[1, 3, 5, 5]"], |g| {
+            image(g).pixel_shuffle(2);
+        }),
+        mistake("pixel_shuffle", &["factor 0"], |g| {
+            image(g).pixel_shuffle(0);
+        }),
+        mistake("pixel_unshuffle", &["factor 2", "[1, 3, 5, 5]"], |g| {
+            image(g).pixel_unshuffle(2);
+        }),
         mistake("adaptive_avg_pool", &["[1, 3, 5, 5]", "[0, 0]"], |g| {
             image(g).adaptive_avg_pool(0);
         }),

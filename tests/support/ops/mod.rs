@@ -12,6 +12,7 @@ mod mistakes;
 mod norm;
 mod pool;
 mod reduce;
+mod resize;
 mod source;
 mod view;
 
@@ -68,6 +69,7 @@ pub(crate) fn rows() -> Vec<Row> {
     rows.extend(conv::rows());
     rows.extend(pool::rows());
     rows.extend(norm::rows());
+    rows.extend(resize::rows());
     rows.extend(indexing::rows());
     rows.extend(source::rows());
     rows.extend(composite::rows());

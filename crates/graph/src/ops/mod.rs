@@ -9,6 +9,7 @@ mod norm;
 mod pool;
 mod real;
 mod reduce;
+mod resample;
 mod view;
 mod window;
 
@@ -24,6 +25,7 @@ pub use norm::{Normalize, Sharing};
 pub use pool::FirstMax;
 pub use real::Real;
 pub use reduce::{ArgReduce, Reduce, Reduction};
+pub use resample::{Resample, Resampling, Rule, Step};
 pub use view::{Concat, Expand, Pad, Permute, Reshape, Slice};
 pub use window::{Slide, Window};
 

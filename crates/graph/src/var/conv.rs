@@ -189,7 +189,7 @@ fn transposed(x: Var<'_>, weight: Var<'_>, options: &ConvOptions) -> Result<Conv
 }
 
 /// The spatial axes of an f32 `[N, C, L]` or `[N, C, H, W]`.
-fn spatial(x: Var<'_>) -> Result<Vec<usize>, String> {
+pub(super) fn spatial(x: Var<'_>) -> Result<Vec<usize>, String> {
     match (x.rank(), x.dtype()) {
         (3 | 4, DType::F32) => Ok(x.shape()[2..].to_vec()),
         _ => Err(format!(
@@ -201,7 +201,11 @@ fn spatial(x: Var<'_>) -> Result<Vec<usize>, String> {
 }
 
 fn pool_windows(x: Var<'_>, options: &PoolOptions) -> Result<Vec<Window>, String> {
-    let windows = options.windows(&spatial(x)?);
+    let axes = spatial(x)?;
+    if axes.contains(&0) {
+        return Err(format!("{} has an empty axis", x.shape()));
+    }
+    let windows = options.windows(&axes);
     windows.map_err(|e| format!("input {}: {e}", x.shape()))
 }
 

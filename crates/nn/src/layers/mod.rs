@@ -7,6 +7,7 @@ mod dropout;
 mod flatten;
 mod norm;
 mod pool;
+mod resize;
 mod sequential;
 
 pub use activation::{Activate, Activation};
@@ -16,4 +17,5 @@ pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use norm::{BatchNorm, GroupNorm, InstanceNorm};
 pub use pool::{AdaptiveAvgPool, AvgPool, GlobalAvgPool, MaxPool};
+pub use resize::{Pad, PixelShuffle, PixelUnshuffle, Upsample};
 pub use sequential::Sequential;

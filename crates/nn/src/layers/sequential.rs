@@ -4,11 +4,11 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
-use gradus_graph::{Layer, PerAxis, Scope, Var};
+use gradus_graph::{Border, Layer, PerAxis, PerAxisFactor, PerSide, Scope, Var};
 
 use super::{
     Activation, AvgPool, BatchNorm, Conv1d, Conv2d, Dense, Dropout, Flatten, GlobalAvgPool,
-    GroupNorm, InstanceNorm, MaxPool,
+    GroupNorm, InstanceNorm, MaxPool, Pad, PixelShuffle, PixelUnshuffle, Upsample,
 };
 
 /// Layers one after another. Parameters are named by position as in PyTorch, layers without
@@ -102,6 +102,35 @@ impl Sequential {
     #[track_caller]
     pub fn global_avg_pool(self) -> Self {
         self.layer(GlobalAvgPool)
+    }
+
+    /// Adds the nearest elements of a larger image, by this factor: `2.0`, `[1.0, 2.0]`. Another
+    /// one is added as `.layer(Upsample::size(64).linear())`; see [`Upsample`].
+    #[must_use]
+    #[track_caller]
+    pub fn upsample(self, factors: impl Into<PerAxisFactor>) -> Self {
+        self.layer(Upsample::scale(factors))
+    }
+
+    /// Adds a border around the spatial axes; see [`Pad`].
+    #[must_use]
+    #[track_caller]
+    pub fn pad(self, sides: impl Into<PerSide>, border: Border) -> Self {
+        self.layer(Pad::new(sides, border))
+    }
+
+    /// Makes pixels of channels; see [`PixelShuffle`].
+    #[must_use]
+    #[track_caller]
+    pub fn pixel_shuffle(self, factor: usize) -> Self {
+        self.layer(PixelShuffle::new(factor))
+    }
+
+    /// Makes channels of pixels; see [`PixelUnshuffle`].
+    #[must_use]
+    #[track_caller]
+    pub fn pixel_unshuffle(self, factor: usize) -> Self {
+        self.layer(PixelUnshuffle::new(factor))
     }
 
     /// Adds batch normalization, channel by channel; see [`BatchNorm`].
@@ -298,6 +327,18 @@ mod tests {
         let wanted = ["0.weight", "0.bias", "1.weight", "1.bias"];
         assert_eq!(names[..4], wanted);
         assert_eq!(names[4..], ["3.weight", "3.bias"]);
+    }
+
+    #[test]
+    fn sizes_follow_the_layers() {
+        let net = Sequential::new().pad([(0, 1), (2, 0)], Border::Reflect);
+        let net = net.upsample(2.0).pixel_unshuffle(2).upsample([1.0, 1.5]);
+        let net = net.layer(Upsample::size(6).linear()).pixel_shuffle(2);
+        let graph = Graph::new();
+        let x = graph.input("x", [2, 3, 5, 4], DType::F32);
+        let y = net.forward(&Scope::root(&graph, true), x);
+        assert!(graph.check().is_ok());
+        assert_eq!(y.shape()[..], [2, 3, 12, 12]);
     }
 
     #[test]
