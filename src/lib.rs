@@ -49,9 +49,9 @@ pub mod prelude {
     pub use gradus_nn::{
         Accuracy, Activate, Activation, Adam, AdamW, AdaptiveAvgPool, AvgPool, BatchNorm,
         BceWithLogits, BinaryFocal, Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, CrossEntropy,
-        Dense, Dropout, Flatten, Focal, Functional, GlobalAvgPool, GroupNorm, InstanceNorm, Loss,
-        MaxPool, Metric, Mse, Network, Nll, Pad, PixelShuffle, PixelUnshuffle, Reduction,
-        Sequential, Sgd, Upsample, Vars, init,
+        Cutout, Dense, Dropout, Flatten, Focal, Functional, GlobalAvgPool, GroupNorm, InstanceNorm,
+        Loss, MaxPool, Metric, Mse, Network, Nll, Normalize, Pad, PixelShuffle, PixelUnshuffle,
+        RandomCrop, RandomFlip, Reduction, Sequential, Sgd, Upsample, Vars, init,
     };
     pub use gradus_train::{Compile, Device, Fit, History, IntoModel, Model, Samples, Scores};
 }

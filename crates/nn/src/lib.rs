@@ -15,6 +15,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod augment;
 pub mod init;
 mod layers;
 mod loss;
@@ -22,6 +23,7 @@ mod metric;
 mod network;
 mod optim;
 
+pub use augment::{Cutout, Normalize, RandomCrop, RandomFlip};
 pub use layers::{
     Activate, Activation, AdaptiveAvgPool, AvgPool, BatchNorm, Conv, Conv1d, Conv2d, ConvTranspose,
     ConvTranspose1d, ConvTranspose2d, Dense, Dropout, Flatten, GlobalAvgPool, GroupNorm,

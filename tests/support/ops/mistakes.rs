@@ -6,7 +6,10 @@ use gradus_graph::{
     Array, Border, ConvOptions, DType, Graph, Layer, Padding, PoolOptions, Scope, UpsampleOptions,
     Var,
 };
-use gradus_nn::{BatchNorm, BinaryFocal, CrossEntropy, Focal, GroupNorm, InstanceNorm, Loss, Nll};
+use gradus_nn::{
+    BatchNorm, BinaryFocal, CrossEntropy, Cutout, Focal, GroupNorm, InstanceNorm, Loss, Nll,
+    Normalize as NormalizeChannels, RandomCrop, RandomFlip,
+};
 
 /// A graph that cannot be built.
 pub(crate) struct Mistake {
@@ -255,6 +258,40 @@ pub(crate) fn mistakes() -> Vec<Mistake> {
         }),
         mistake("pixel_unshuffle", &["factor 2", "[1, 3, 5, 5]"], |g| {
             image(g).pixel_unshuffle(2);
+        }),
+        mistake("random_flip", &["[2, 3]", "[N, C, H, W]"], |g| {
+            let layer = RandomFlip::horizontal();
+            Scope::root(g, false).apply("n", &layer, f32s(g, &[2, 3]));
+        }),
+        mistake("random_flip", &["[2, 3, 4]", "no rows"], |g| {
+            let layer = RandomFlip::vertical();
+            Scope::root(g, true).apply("n", &layer, f32s(g, &[2, 3, 4]));
+        }),
+        mistake("random_flip", &["probability", "[0, 1]", "1.5"], |g| {
+            let layer = RandomFlip::vertical().probability(1.5);
+            Scope::root(g, true).apply("n", &layer, image(g));
+        }),
+        mistake(
+            "random_crop",
+            &["window of 8", "5 elements", "1 and 1"],
+            |g| {
+                let layer = RandomCrop::new(8).padding(1);
+                Scope::root(g, true).apply("n", &layer, image(g));
+            },
+        ),
+        mistake("random_crop", &["window of 0"], |g| {
+            Scope::root(g, false).apply("n", &RandomCrop::new(0), image(g));
+        }),
+        mistake("cutout", &["at least 1", "0"], |g| {
+            Scope::root(g, true).apply("n", &Cutout::new([2, 0]), image(g));
+        }),
+        mistake("normalize", &["3 means", "[1, 3, 5, 5]", "2 and 1"], |g| {
+            let layer = NormalizeChannels::new([0.5, 0.5], [1.0]);
+            Scope::root(g, true).apply("n", &layer, image(g));
+        }),
+        mistake("normalize", &["above 0", "found 0"], |g| {
+            let layer = NormalizeChannels::new([0.5; 3], [1.0, 0.0, 1.0]);
+            Scope::root(g, true).apply("n", &layer, image(g));
         }),
         mistake("adaptive_avg_pool", &["[1, 3, 5, 5]", "[0, 0]"], |g| {
             image(g).adaptive_avg_pool(0);

@@ -1,6 +1,7 @@
 //! Ops that read no other node.
 
-use gradus_graph::{Array, DType, Scope, step_row};
+use gradus_graph::{Array, DType, Layer, Scope, step_row};
+use gradus_nn::Sequential;
 
 use super::{Gen, Row, row};
 
@@ -46,6 +47,18 @@ pub(super) fn rows() -> Vec<Row> {
             Scope::root(g, true).child("a").dropout(x[0], 0.4)
         })
         .note("dropout"),
+        row("gather", [Gen::normal([5, 2, 4, 3])], |g, x| {
+            let net = Sequential::new().random_flip().random_crop([4, 2], 1);
+            net.cutout(2).forward(&Scope::root(g, true), x[0] * 2.0)
+        })
+        .note("of images that change")
+        .sums_over(4),
+        row("gather", [Gen::normal([3, 1, 7])], |g, x| {
+            let net = Sequential::new().random_crop(5, [(0, 2)]).random_flip();
+            net.forward(&Scope::root(g, true), x[0].square())
+        })
+        .note("of sequences that change")
+        .sums_over(4),
         row("step_word", [Gen::normal([7])], |g, x| {
             x[0] * (g.step_word(step_row::OPTIMIZER + 1) + 2.0)
         }),

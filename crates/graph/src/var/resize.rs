@@ -170,7 +170,11 @@ impl<const N: usize> From<[(usize, usize); N]> for PerSide {
 }
 
 impl PerSide {
-    fn each(&self, axes: usize) -> Result<Vec<(usize, usize)>, String> {
+    /// Two numbers for each of so many axes.
+    ///
+    /// # Errors
+    /// If there are several pairs, but not as many as axes.
+    pub fn each(&self, axes: usize) -> Result<Vec<(usize, usize)>, String> {
         match self.0.as_slice() {
             [all] => Ok(vec![*all; axes]),
             each if each.len() == axes => Ok(each.to_vec()),

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use gradus_graph::{Border, Layer, PerAxis, PerAxisFactor, PerSide, Scope, Var};
 
+use crate::{Cutout, Normalize, RandomCrop, RandomFlip};
+
 use super::{
     Activation, AvgPool, BatchNorm, Conv1d, Conv2d, Dense, Dropout, Flatten, GlobalAvgPool,
     GroupNorm, InstanceNorm, MaxPool, Pad, PixelShuffle, PixelUnshuffle, Upsample,
@@ -152,6 +154,35 @@ impl Sequential {
     #[track_caller]
     pub fn instance_norm(self) -> Self {
         self.layer(InstanceNorm::new())
+    }
+
+    /// Mirrors half of all samples, left and right, while training; see [`RandomFlip`].
+    #[must_use]
+    #[track_caller]
+    pub fn random_flip(self) -> Self {
+        self.layer(RandomFlip::horizontal())
+    }
+
+    /// Takes a window at a random place of each sample with this padding around it while training;
+    /// see [`RandomCrop`].
+    #[must_use]
+    #[track_caller]
+    pub fn random_crop(self, size: impl Into<PerAxis>, padding: impl Into<PerSide>) -> Self {
+        self.layer(RandomCrop::new(size).padding(padding))
+    }
+
+    /// Covers a square of each sample while training; see [`Cutout`].
+    #[must_use]
+    #[track_caller]
+    pub fn cutout(self, size: impl Into<PerAxis>) -> Self {
+        self.layer(Cutout::new(size))
+    }
+
+    /// Subtracts a mean from each channel and divides by a deviation; see [`Normalize`].
+    #[must_use]
+    #[track_caller]
+    pub fn normalize(self, mean: impl Into<Vec<f32>>, std: impl Into<Vec<f32>>) -> Self {
+        self.layer(Normalize::new(mean, std))
     }
 
     /// Adds dropout: zeros with probability `rate` in `[0, 1)` while training; see [`Dropout`].
