@@ -179,6 +179,47 @@ fn a_count_of_64_bits(device: &Device) -> Result<(), Failed> {
     }
 }
 
+/// Layers before and after an update read the old value of a state, in the gradient too.
+fn a_state_that_others_read(device: &Device) -> Result<(), Failed> {
+    let data = images(3, 5)?.reshape_features(72)?;
+    let net = Sequential::new().with(|scope, x| {
+        let seen = scope.state("seen", x.dim(1), DType::F32, 0.5);
+        let before = x * seen.sigmoid();
+        scope.update(seen, seen * 0.75 + x.mean(&[0]) * 0.25);
+        scope.apply("fc", &Dense::new(8), before * 1e-3) * seen.slice_axis(0, 0, 8)
+    });
+    let compile = Compile::for_data(&data).device(device.clone()).batch(BATCH);
+    let compile = compile.loss(CrossEntropy::new()).optimizer(Sgd::new(1e-4));
+    let mut model = net.dense(3).compile(compile)?;
+    let mut wanted = [0.5; 72];
+    for _ in 0..2 {
+        let verified = model.verify()?;
+        if !verified.passed() {
+            return Err(format!("{verified}").into());
+        }
+        model.fit(&data, Fit::epochs(1).in_order().quiet())?;
+        let (_, x) = data.inputs().next().ok_or("no images")?;
+        for batch in x.as_f32()?.chunks(BATCH * 72) {
+            let samples = (batch.len() / 72) as f64;
+            for (i, seen) in wanted.iter_mut().enumerate() {
+                let sum: f64 = batch
+                    .iter()
+                    .skip(i)
+                    .step_by(72)
+                    .map(|&x| f64::from(x))
+                    .sum();
+                *seen = *seen * 0.75 + sum / samples * 0.25;
+            }
+        }
+        for (found, wanted) in floats(&mut model, "0.seen")?.iter().zip(wanted) {
+            if (f64::from(*found) - wanted).abs() > 1e-5 * wanted.abs() {
+                return Err(format!("{found}, want {wanted}").into());
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A single sample has no variance: the error names the layer and says what to do.
 fn one_sample(device: &Device) -> Result<(), Failed> {
     let data = Dataset::from_arrays(
@@ -204,7 +245,8 @@ fn one_sample(device: &Device) -> Result<(), Failed> {
 fn main() {
     let gpu = Gpu::from_env();
     type Check = fn(&Device) -> Result<(), Failed>;
-    let checks: [(&str, Check); 5] = [
+    let checks: [(&str, Check); 6] = [
+        ("a state that others read", a_state_that_others_read),
         ("verification", verification),
         ("running statistics", running_statistics),
         ("evaluation", evaluation),

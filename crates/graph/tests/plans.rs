@@ -7,7 +7,7 @@
 )]
 
 use gradus_graph::ops::{Normalize, Sharing};
-use gradus_graph::plan::{Plan, Request, SlabLayout, ValueId, lower};
+use gradus_graph::plan::{Kernel, Plan, Request, SlabLayout, ValueId, lower};
 use gradus_graph::{
     ConvOptions, DType, Graph, Init, Optimizer, Padding, PoolOptions, Scope, Shape, Target, Update,
     Var, grad, philox, step_row,
@@ -306,5 +306,24 @@ fn a_normalized_convolution_reads_its_output_twice() {
         let read = others.flat_map(|k| k.operands.iter().filter_map(|o| o.reads));
         let found = read.filter(large).count();
         assert!(found <= 8, "{found} reads\n{plan:#}");
+    }
+}
+
+/// A new state lies in the place of the old one from the start, unless that is still read.
+#[test]
+fn states_change_in_place() {
+    for target in &targets() {
+        let copies = |read_later: bool| {
+            let plan = plan_of(64, 16, target, |s, x| {
+                let state = s.state("mean", 16, DType::F32, 0.0);
+                s.update(state, state * 0.9 + x.mean(&[0]) * 0.1);
+                let h = dense(s, "0", x, 16).tanh();
+                let h = if read_later { h * state } else { h };
+                dense(s, "1", h, 3).square().mean_all()
+            });
+            let copies = |k: &&Kernel| k.label == "mean/update";
+            plan.kernels.iter().filter(copies).count()
+        };
+        assert_eq!([copies(false), copies(true)], [0, 1]);
     }
 }

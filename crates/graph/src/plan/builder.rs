@@ -183,8 +183,11 @@ impl Builder {
         self.plan.kernels.push(kernel);
     }
 
-    /// Copies a value to another of as many elements: a state's new value to the state.
+    /// Copies a state's new value to the state, unless it can lie there from the start.
     pub(super) fn copy(&mut self, from: ValueId, to: ValueId) {
+        if memory::becomes(&mut self.plan, from, to) {
+            return;
+        }
         let Some(value) = self.plan.values.get(from.index()) else {
             return;
         };

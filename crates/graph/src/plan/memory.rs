@@ -194,3 +194,29 @@ fn element_wise(program: &Program, read: usize, write: usize) -> bool {
         .chain(program.stores.iter().map(|s| pass_of(s.value)));
     same_place && Some(pass_of(store.value)) == last.max()
 }
+
+/// Gives a transient value the place of a state that it becomes, if nothing reads the old value
+/// once the new one is made.
+pub(super) fn becomes(plan: &mut Plan, value: ValueId, state: ValueId) -> bool {
+    let writes = |k: &Kernel| k.operands.iter().position(|o| o.writes == Some(value));
+    let Some((made, write)) = (0..)
+        .zip(&plan.kernels)
+        .find_map(|(i, k)| Some((i, writes(k)?)))
+    else {
+        return false;
+    };
+    let reads = |k: &Kernel| k.operands.iter().position(|o| o.reads == Some(state));
+    let (before, after) = plan.kernels.split_at(made + 1);
+    let read_later = after.iter().any(|k| reads(k).is_some());
+    let in_place = before
+        .last()
+        .is_some_and(|k| reads(k).is_none_or(|read| in_place(k, read, write)));
+    let place = plan.values.get(state.index()).map(|v| (v.buffer, v.offset));
+    match (plan.values.get_mut(value.index()), place) {
+        (Some(new), Some(place)) if new.buffer == UNPLACED && in_place && !read_later => {
+            (new.buffer, new.offset) = place;
+            true
+        }
+        _ => false,
+    }
+}
