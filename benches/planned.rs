@@ -142,6 +142,7 @@ pub(crate) fn request<'a, 'g>(
         gradients: vec![],
         optimizer: None,
         clip_norm: None,
+        first_state: 0,
         resident: None,
         slabs: slabs.clone(),
         target,

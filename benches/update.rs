@@ -78,7 +78,7 @@ fn plan(device: &Device, adam: &Adam, clip_norm: Option<f64>) -> Result<(Plan, M
     let loss = (param * param).sum_all() * 0.5;
     let slabs = SlabLayout::new(&graph.params(), &target)?;
     let plan = lower(&Request {
-        gradients: grad(loss, &[param]),
+        gradients: grad(loss, &[param]).into_iter().map(Some).collect(),
         optimizer: Some(adam),
         clip_norm,
         ..request(&graph, &slabs, &target)

@@ -53,5 +53,7 @@ pub mod prelude {
         Loss, MaxPool, Metric, Mse, Network, Nll, Normalize, Pad, PixelShuffle, PixelUnshuffle,
         RandomCrop, RandomFlip, Reduction, Sequential, Sgd, Upsample, Vars, init,
     };
-    pub use gradus_train::{Compile, Device, Fit, History, IntoModel, Model, Samples, Scores};
+    pub use gradus_train::{
+        Compile, Device, Fit, History, IntoModel, Model, Params, Samples, Scores, params,
+    };
 }

@@ -198,9 +198,13 @@ fn settings_add_few_kernels() {
             graph: &graph,
             outputs: Vec::new(),
             readbacks: vec![("loss".into(), value)],
-            gradients: grad(value, &graph.param_vars()),
+            gradients: grad(value, &graph.param_vars())
+                .into_iter()
+                .map(Some)
+                .collect(),
             optimizer: Some(&Adam::new(1e-3)),
             clip_norm: None,
+            first_state: 0,
             resident: None,
             slabs: SlabLayout::new(&graph.params(), &target).unwrap(),
             target: &target,

@@ -68,6 +68,7 @@ impl Planned {
             gradients: Vec::new(),
             optimizer: None,
             clip_norm: None,
+            first_state: 0,
             resident: None,
             slabs: SlabLayout::new(&graph.params(), &self.target).map_err(text)?,
             target: &self.target,
@@ -108,7 +109,10 @@ impl Planned {
         let loss = (training.loss)(&graph);
         let request = Request {
             readbacks: vec![("loss".into(), loss)],
-            gradients: grad(loss, &graph.param_vars()),
+            gradients: grad(loss, &graph.param_vars())
+                .into_iter()
+                .map(Some)
+                .collect(),
             optimizer: Some(training.optimizer.as_ref()),
             clip_norm: training.clip_norm,
             ..self.request(&graph)?

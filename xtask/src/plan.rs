@@ -96,9 +96,13 @@ pub(crate) fn mlp(model: &Mlp) -> Result<Plan> {
         graph: &graph,
         outputs: vec![],
         readbacks: vec![("loss".into(), loss), ("accuracy".into(), accuracy)],
-        gradients: grad(loss, &graph.param_vars()),
+        gradients: grad(loss, &graph.param_vars())
+            .into_iter()
+            .map(Some)
+            .collect(),
         optimizer: Some(&Adam::new(1e-3)),
         clip_norm: model.clip,
+        first_state: 0,
         resident: model.resident,
         slabs: SlabLayout::new(&graph.params(), &model.target)?,
         target: &model.target,

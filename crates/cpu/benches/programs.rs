@@ -85,6 +85,7 @@ fn bench(
         gradients: vec![],
         optimizer: None,
         clip_norm: None,
+        first_state: 0,
         resident: None,
         slabs: SlabLayout::default(),
         target: &target,

@@ -7,7 +7,9 @@ use gradus_graph::{DType, IntoShape, Optimizer};
 use gradus_nn::{Loss, Metric, Network};
 
 use crate::spec::{Field, Spec};
-use crate::{Device, Error, Model, sample};
+use crate::step::{Update, check_norm};
+use crate::supervised::{self, Training};
+use crate::{Device, Error, Model, Params, sample};
 
 /// How a network becomes a model: data, device, loss, optimizer and more.
 ///
@@ -38,6 +40,7 @@ pub struct Compile {
     batch: Option<usize>,
     seed: u64,
     clip_norm: Option<f64>,
+    trained: Option<Params>,
     resident: bool,
     sabotage: Option<Sabotage>,
 }
@@ -120,6 +123,12 @@ impl Compile {
         self
     }
 
+    /// Trains only these parameters; all if not set. The others stay as they are.
+    pub fn train(mut self, params: Params) -> Self {
+        self.trained = Some(params);
+        self
+    }
+
     /// Keeps the data set of [`Compile::for_data`] on the device during `fit`: a step then
     /// uploads only which samples it takes, at the cost of one kernel. Off if not set.
     pub fn resident(mut self, resident: bool) -> Self {
@@ -135,33 +144,45 @@ impl Compile {
         self
     }
 
-    fn spec(self, network: Arc<dyn Network>) -> Result<(Spec, Device), Error> {
+    /// What the network is trained with; `None` if nothing was said about it: the model then has
+    /// the steps that its program defines.
+    fn training(&self) -> Result<Option<Training>, Error> {
         let missing = |what: &str, call: &str| Error::setting(format!("no {what}: add {call}"));
-        if self.inputs.is_empty() {
-            return Err(missing(
-                "inputs",
-                "`Compile::for_data(&data)` or `.input(…)`",
-            ));
+        let set = (&self.target, &self.loss, &self.optimizer);
+        if let ((None, None, None), []) = (set, &self.metrics[..]) {
+            return Ok(None);
         }
-        let Some(target) = self.target else {
-            return Err(missing(
-                "target",
-                "`Compile::for_data(&data)` or `.target(…)`",
-            ));
-        };
-        let Some(loss) = self.loss else {
-            return Err(missing("loss", "`.loss(CrossEntropy::new())`"));
-        };
-        let Some(optimizer) = self.optimizer else {
-            return Err(missing("optimizer", "`.optimizer(Adam::new(1e-3))`"));
-        };
+        let target = set
+            .0
+            .clone()
+            .ok_or_else(|| missing("target", "`Compile::for_data(&data)` or `.target(…)`"))?;
+        let loss = set.1.clone();
+        let loss = loss.ok_or_else(|| missing("loss", "`.loss(CrossEntropy::new())`"))?;
+        let optimizer = set.2.clone();
+        let optimizer =
+            optimizer.ok_or_else(|| missing("optimizer", "`.optimizer(Adam::new(1e-3))`"))?;
+        self.clip_norm.map_or(Ok(()), check_norm)?;
+        Ok(Some(Training {
+            target,
+            loss,
+            metrics: self.metrics.clone(),
+            update: Update {
+                params: self.trained.clone().unwrap_or_else(Params::all),
+                optimizer,
+                clip_norm: self.clip_norm,
+            },
+        }))
+    }
+
+    fn model(self, network: Arc<dyn Network>) -> Result<Model, Error> {
+        if self.inputs.is_empty() {
+            let message = "no inputs: add `Compile::for_data(&data)` or `.input(…)`";
+            return Err(Error::setting(message));
+        }
+        let training = self.training()?;
         let mut batch = self.batch.unwrap_or(32);
         if batch == 0 {
             return Err(Error::setting("the batch must be at least 1, found 0"));
-        }
-        if let Some(norm) = self.clip_norm.filter(|norm| norm.is_nan() || *norm <= 0.0) {
-            let message = format!("the norm to clip at must be above 0, found {norm}");
-            return Err(Error::setting(message));
         }
         let resident = match (self.resident, &self.data) {
             (false, _) => None,
@@ -177,7 +198,7 @@ impl Compile {
         let sample = match &self.data {
             Some(data) => sample::spread(data, batch)?,
             None => {
-                let fields = self.inputs.iter().chain([&target]);
+                let fields = self.inputs.iter().chain(&self.target);
                 sample::random(fields, batch, self.classes.unwrap_or(2))?
             }
         };
@@ -186,21 +207,17 @@ impl Compile {
             None => Device::best()?,
         };
         let spec = Spec {
-            network,
             inputs: self.inputs,
-            target,
             classes: self.classes,
-            loss,
-            metrics: self.metrics,
-            optimizer,
+            loss: self.loss,
             batch,
             seed: self.seed,
-            clip_norm: self.clip_norm,
             resident,
             sample,
             sabotage: self.sabotage,
         };
-        Ok((spec, device))
+        let (first, others) = supervised::steps(network, training, &spec);
+        Model::new(spec, device, first, others)
     }
 }
 
@@ -213,8 +230,7 @@ pub trait IntoModel: Network + Sized + 'static {
     /// If a setting is missing, a layer does not fit its input (the error names the layer and
     /// its line), labels do not fit the output, or the device cannot hold or run the model.
     fn compile(self, settings: Compile) -> Result<Model, Error> {
-        let (spec, device) = settings.spec(Arc::new(self))?;
-        Model::new(spec, device)
+        settings.model(Arc::new(self))
     }
 }
 

@@ -38,6 +38,9 @@ struct Pending {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Done {
     pub(crate) step: u64,
+    pub(crate) names: Arc<[String]>,
+    /// Whether it changed parameters.
+    pub(crate) trained: bool,
     pub(crate) samples: usize,
     pub(crate) values: Vec<f64>,
 }
@@ -185,6 +188,8 @@ impl Engine {
         for (step, row) in (first_step..).zip(&report.rows) {
             self.done.push_back(Done {
                 step,
+                names: Arc::clone(&program.names),
+                trained: program.trains,
                 samples,
                 values: readbacks(&program.plan, row),
             });

@@ -73,6 +73,26 @@ pub enum Error {
         /// The names in the data.
         found: Vec<String>,
     },
+    /// A batch with an array that the step does not take.
+    #[error("the step takes {}, but the batch also has `{name}`", list(.expected))]
+    Extra {
+        /// The array's name.
+        name: String,
+        /// The names that the step takes.
+        expected: Vec<String>,
+    },
+    /// A step that the model does not have.
+    #[error(
+        "the model has no step `{name}`, only {}; `.loss(…)` and `.optimizer(…)` at `compile` \
+         define `train`, `define_step` defines others",
+        list(.found)
+    )]
+    Step {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        found: Vec<String>,
+    },
     /// A parameter or state that the model does not have, or an array that does not fit it.
     #[error("`{name}`: {message}")]
     Parameter {

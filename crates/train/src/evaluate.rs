@@ -3,7 +3,8 @@
 use gradus_data::Dataset;
 
 use crate::scores::Totals;
-use crate::trace::Purpose;
+use crate::spec;
+use crate::supervised::EVALUATE;
 use crate::{Error, Model, Scores};
 
 impl Model {
@@ -22,25 +23,29 @@ impl Model {
 
     fn run_evaluation(&mut self, data: &Dataset) -> Result<Scores, Error> {
         let mut totals = Totals::default();
-        let step = self.steps();
+        let (step, evaluate) = (self.steps(), self.find(EVALUATE)?);
         for indices in data.sequential().batches(self.spec.batch)? {
             let samples = indices.len();
-            let program = self.program((Purpose::Evaluate, samples, false))?;
+            let program = self.program((evaluate, samples, false))?;
             self.engine.gather(program, data, indices)?;
-            let row = self.spec.row(self.step, 0);
+            let row = self.spec.row(self.step, 0, &[]);
             self.engine.submit(program, &[row], step, samples)?;
         }
         self.engine.drain()?;
         for done in self.engine.take_done() {
-            totals.add(&done.values, done.samples);
+            totals.add(&done);
         }
-        Ok(self.spec.scores(&totals.means(), totals.samples()))
+        Ok(totals.scores())
     }
 
     /// Refuses a data set that the model cannot take.
     pub(crate) fn check_data(&self, data: &Dataset) -> Result<(), Error> {
-        self.spec.check_data(data)?;
-        self.spec.check_classes(data.classes(), self.output)
+        let evaluate = self.find(EVALUATE)?;
+        spec::check_data(self.fields(evaluate), data)?;
+        match &self.spec.loss {
+            Some(loss) => spec::check_classes(&**loss, data.classes(), self.output),
+            None => Ok(()),
+        }
     }
 
     /// After a failure nothing of the interrupted work may be left for the next call.

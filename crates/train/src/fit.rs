@@ -9,7 +9,7 @@ use crate::environment;
 use crate::profile::Profiler;
 use crate::progress::Progress;
 use crate::scores::Totals;
-use crate::trace::Purpose;
+use crate::supervised::TRAIN;
 use crate::{Epoch, Error, History, Model, Scores};
 
 /// Steps in one submit when nothing but step rows is uploaded.
@@ -148,7 +148,8 @@ impl Model {
         }
         let order = data.sequential();
         let mut words = Vec::new();
-        for (i, field) in self.spec.fields(Purpose::Train).enumerate() {
+        let train = self.find(TRAIN)?;
+        for (i, field) in self.fields(train).to_vec().iter().enumerate() {
             words.clear();
             words.resize(data.len() * field.words(), 0);
             data.gather_into(&field.name, order.indices(), &mut words)?;
@@ -159,35 +160,36 @@ impl Model {
 
     fn run_epoch(&mut self, run: &mut Run<'_>) -> Result<Scores, Error> {
         let mut totals = Totals::default();
+        let train = self.find(TRAIN)?;
         if run.resident {
             self.run_resident(run, &mut totals)?;
         } else {
             for indices in run.order.batches(self.spec.batch)? {
-                let program = self.program((Purpose::Train, indices.len(), false))?;
+                let program = self.program((train, indices.len(), false))?;
                 self.engine.gather(program, run.data, indices)?;
-                self.train_profiled(&mut run.profiler, program, &[0], indices.len())?;
+                self.train_profiled(&mut run.profiler, (train, program), &[0], indices.len())?;
                 self.report(run, &mut totals);
             }
         }
         self.engine.drain()?;
         self.report(run, &mut totals);
-        Ok(self.spec.scores(&totals.means(), totals.samples()))
+        Ok(totals.scores())
     }
 
     /// Steps over the data set on the device, several in one submit.
     fn run_resident(&mut self, run: &mut Run<'_>, totals: &mut Totals) -> Result<(), Error> {
         self.engine.write(&Role::Order, 0, run.order.indices())?;
-        let batch = self.spec.batch;
+        let (batch, train) = (self.spec.batch, self.find(TRAIN)?);
         let mut first = 0;
         while first < run.data.len() {
             let samples = batch.min(run.data.len() - first);
-            let program = self.program((Purpose::Train, samples, true))?;
+            let program = self.program((train, samples, true))?;
             let full = ((run.data.len() - first) / samples).max(1);
             let count = full.min(RESIDENT_STEPS);
             // The data set has fewer than 2³² samples.
             let firsts = (0..count).map(|i| u32::try_from(first + i * samples).unwrap_or(u32::MAX));
             let firsts: Vec<u32> = firsts.collect();
-            self.train_profiled(&mut run.profiler, program, &firsts, samples)?;
+            self.train_profiled(&mut run.profiler, (train, program), &firsts, samples)?;
             self.report(run, totals);
             first += count * samples;
         }
@@ -198,12 +200,10 @@ impl Model {
     fn report(&mut self, run: &Run<'_>, totals: &mut Totals) {
         let mut samples = 0;
         for done in self.engine.take_done() {
-            totals.add(&done.values, done.samples);
+            totals.add(&done);
             samples += done.samples;
         }
-        let spec = &self.spec;
-        run.bar
-            .advance(samples, || spec.scores(&totals.means(), totals.samples()));
+        run.bar.advance(samples, || totals.scores());
     }
 }
 

@@ -46,7 +46,7 @@ impl History {
     }
 
     /// The names of the scores: `loss`, then the metrics.
-    pub fn names(&self) -> Vec<&'static str> {
+    pub fn names(&self) -> Vec<&str> {
         let first = self.epochs.first().into_iter();
         first
             .flat_map(|e| e.train.iter().map(|(name, _)| name))

@@ -3,6 +3,7 @@
 
 mod checkpoint;
 mod compile;
+mod define;
 mod device;
 mod digest;
 mod engine;
@@ -14,6 +15,7 @@ mod history;
 mod memory;
 mod model;
 mod parameters;
+mod params;
 #[cfg(feature = "plot")]
 mod plot;
 mod predict;
@@ -24,6 +26,8 @@ mod replace;
 mod sample;
 mod scores;
 mod spec;
+mod step;
+mod supervised;
 mod trace;
 #[cfg(feature = "gpu")]
 mod tuning;
@@ -37,7 +41,9 @@ pub use error::Error;
 pub use fit::Fit;
 pub use history::{Epoch, History};
 pub use model::{Model, Ticket};
+pub use params::{Params, params};
 pub use predict::Samples;
 pub use profile::{KernelProfile, Peak, Profile, Roof};
 pub use scores::Scores;
+pub use step::Step;
 pub use verify::{Check, Failure, Rules, Verification};

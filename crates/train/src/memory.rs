@@ -1,26 +1,51 @@
 //! A model's parameters and states in device memory.
 
-use gradus_graph::plan::{Plan, Role, Segment, Value};
+use gradus_graph::plan::{Plan, Role, Value};
 use gradus_graph::{Array, DType, Shape};
 
 use crate::engine::Engine;
-use crate::trace::Leaves;
+use crate::model::Defined;
+use crate::supervised::TRAIN;
+use crate::trace::{Layout, Leaves};
 use crate::{Error, Model};
 
 /// One tensor that a model keeps between steps.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
+    pub(crate) holds: Holds,
     /// The parameter or state.
     pub(crate) name: String,
-    /// The optimizer's name of this vector, if it is one of its states.
-    pub(crate) optimizer: Option<&'static str>,
     pub(crate) shape: Shape,
     pub(crate) dtype: DType,
     role: Role,
     first: u64,
 }
 
+/// What a kept tensor is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Holds {
+    /// The parameter of this number.
+    Param(usize),
+    /// A vector of a step's optimizer for a parameter.
+    Optimizer {
+        step: usize,
+        param: usize,
+        /// Its name in checkpoints: `exp_avg`, or `disc/exp_avg` for steps of the program's own.
+        vector: String,
+    },
+    /// The state of this number.
+    State(usize),
+}
+
 impl Kept {
+    /// The step whose optimizer it belongs to.
+    pub(crate) const fn step(&self) -> Option<usize> {
+        match self.holds {
+            Holds::Optimizer { step, .. } => Some(step),
+            Holds::Param(_) | Holds::State(_) => None,
+        }
+    }
+
     pub(crate) fn read(&self, engine: &mut Engine) -> Result<Array, Error> {
         let words = engine.read(&self.role, self.first, self.shape.numel() as u64)?;
         Ok(Array::from_words(self.shape, self.dtype, &words)?)
@@ -39,8 +64,12 @@ impl Model {
     ) -> Result<T, Error> {
         self.settle()?;
         let (before, step) = (self.read_kept()?, self.step);
+        let counts: Vec<u32> = self.defined.iter().map(|d| d.count).collect();
         let outcome = run(self, &before);
         self.step = step;
+        for (defined, count) in self.defined.iter_mut().zip(counts) {
+            defined.count = count;
+        }
         let restored = self.restore(&before);
         let outcome = self.clean(outcome)?;
         restored?;
@@ -63,39 +92,53 @@ impl Model {
     }
 }
 
-/// Parameters in order, then for each optimizer state the vectors of all parameters, then the
-/// states of the model.
-pub(crate) fn kept(
-    leaves: &Leaves,
+/// Parameters in order, then for each step the vectors of its optimizer, each of all parameters
+/// that it trains, then the states of the model.
+pub(crate) fn kept<'a>(
+    layout: &Layout,
     plan: &Plan,
-    optimizer_states: &'static [&'static str],
+    steps: impl Iterator<Item = &'a Defined>,
 ) -> Vec<Kept> {
-    let mirror = |optimizer: Option<&'static str>, role: &dyn Fn(usize) -> Role| -> Vec<Kept> {
-        let place = |name: &str| plan.slabs.find(name);
-        let params = leaves.params.iter();
-        params
-            .filter_map(|param| {
-                let &Segment { shard, offset, .. } = place(&param.name)?;
-                Some(Kept {
-                    name: param.name.clone(),
-                    optimizer,
-                    shape: param.shape,
-                    dtype: DType::F32,
-                    role: role(shard),
-                    first: offset,
-                })
-            })
-            .collect()
+    let Leaves { params, states } = &layout.leaves;
+    let mirror = |i: usize, holds: Holds, role: &dyn Fn(usize) -> Role| {
+        let (param, segment) = (params.get(i)?, layout.slabs.segments.get(i)?);
+        Some(Kept {
+            holds,
+            name: param.name.clone(),
+            shape: param.shape,
+            dtype: DType::F32,
+            role: role(segment.shard),
+            first: segment.offset,
+        })
     };
-    let mut all = mirror(None, &Role::Params);
-    for (i, name) in optimizer_states.iter().enumerate() {
-        all.extend(mirror(Some(name), &|shard| Role::OptimizerState(i, shard)));
+    let all = (0..params.len()).filter_map(|i| mirror(i, Holds::Param(i), &Role::Params));
+    let mut all: Vec<Kept> = all.collect();
+    for (step, defined) in steps.enumerate() {
+        let Some(update) = &defined.definition.update else {
+            continue;
+        };
+        let (name, place) = (&defined.definition.name, &defined.place);
+        for (k, state) in (place.first_state..).zip(update.optimizer.states()) {
+            let vector = match name.as_str() {
+                TRAIN => (*state).to_owned(),
+                name => format!("{name}/{state}"),
+            };
+            all.extend(place.trained.iter().filter_map(|&param| {
+                let vector = vector.clone();
+                let holds = Holds::Optimizer {
+                    step,
+                    param,
+                    vector,
+                };
+                mirror(param, holds, &|shard| Role::OptimizerState(k, shard))
+            }));
+        }
     }
-    for state in &leaves.states {
+    for (i, state) in states.iter().enumerate() {
         let meta = state.meta;
         all.extend(state_place(plan, &state.name).map(|first| Kept {
+            holds: Holds::State(i),
             name: state.name.clone(),
-            optimizer: None,
             shape: meta.shape,
             dtype: meta.dtype,
             role: Role::States,
@@ -114,25 +157,20 @@ fn state_place(plan: &Plan, name: &str) -> Option<u64> {
     plan.values.iter().find(in_states).map(|v| v.offset / 4)
 }
 
-/// The gradients of the last step, as arrays, in the order of the parameters.
+/// The gradients of the last step, as arrays, in the order of the parameters that it trains.
 pub(crate) fn gradients(
-    leaves: &Leaves,
-    plan: &Plan,
+    layout: &Layout,
+    trained: &[usize],
     engine: &mut Engine,
 ) -> Result<Vec<Array>, Error> {
-    let mut arrays = Vec::with_capacity(leaves.params.len());
-    for param in &leaves.params {
-        let Some(segment) = plan.slabs.find(&param.name) else {
+    let Layout { leaves, slabs } = layout;
+    let mut arrays = Vec::with_capacity(trained.len());
+    for &i in trained {
+        let (Some(param), Some(segment)) = (leaves.params.get(i), slabs.segments.get(i)) else {
             continue;
         };
         let words = engine.read(&Role::Grads(segment.shard), segment.offset, segment.len)?;
         arrays.push(Array::from_words(param.shape, DType::F32, &words)?);
     }
     Ok(arrays)
-}
-
-/// Bytes of all states.
-pub(crate) fn state_bytes(plan: &Plan) -> u64 {
-    let states = plan.buffers.iter().find(|b| b.role == Role::States);
-    states.map_or(0, |b| b.bytes)
 }

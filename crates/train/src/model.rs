@@ -7,13 +7,15 @@ use std::sync::Arc;
 use gradus_data::Batch;
 use gradus_graph::backend::{ModelMemory, StepRow};
 use gradus_graph::philox::{Rng, stream};
-use gradus_graph::plan::{Plan, SlabLayout};
-use gradus_graph::{Array, Shape};
+use gradus_graph::plan::Plan;
+use gradus_graph::{Array, ParamInfo, Shape};
 
 use crate::engine::{Done, Engine, Handle};
-use crate::memory::{self, Kept};
-use crate::spec::Spec;
-use crate::trace::{Key, Leaves, Lowered, Purpose, lower};
+use crate::memory::{self, Holds, Kept};
+use crate::spec::{Field, Spec};
+use crate::step::Definition;
+use crate::supervised::TRAIN;
+use crate::trace::{self, First, Key, Layout, Leaves, Place};
 use crate::{Device, Error, Scores};
 
 /// Reports that are kept for [`Model::wait`].
@@ -27,19 +29,28 @@ pub struct Model {
     pub(crate) spec: Spec,
     pub(crate) device: Device,
     pub(crate) engine: Engine,
-    pub(crate) leaves: Leaves,
+    pub(crate) layout: Layout,
     pub(crate) kept: Vec<Kept>,
-    /// The shape of the prediction in training, batch included.
+    pub(crate) defined: Vec<Defined>,
+    /// The shape of the network's prediction, batch included.
     pub(crate) output: Shape,
-    slabs: SlabLayout,
+    /// The plan of the first step.
     plan: Arc<Plan>,
     programs: BTreeMap<Key, Handle>,
-    /// Training steps done.
+    /// Steps done, of all kinds.
     pub(crate) step: u32,
     /// Epochs of `fit` done.
     pub(crate) epoch: u32,
     reports: VecDeque<Done>,
     last_loss: Option<f64>,
+}
+
+/// A step of a model.
+pub(crate) struct Defined {
+    pub(crate) definition: Definition,
+    pub(crate) place: Place,
+    /// How often it ran.
+    pub(crate) count: u32,
 }
 
 /// A step under way: wait for it with [`Model::wait`].
@@ -49,68 +60,150 @@ pub struct Ticket {
 }
 
 impl Model {
-    pub(crate) fn new(spec: Spec, device: Device) -> Result<Self, Error> {
-        let key = (Purpose::Train, spec.batch, spec.resident.is_some());
-        let Lowered {
-            plan,
-            leaves,
-            slabs,
-            output,
-        } = lower(&spec, &device, None, key)?;
-        let states = spec.optimizer.states();
-        let kept = memory::kept(&leaves, &plan, states);
-        let runtime = device.runtime(ModelMemory {
-            slabs: slabs.clone(),
-            optimizer_states: states.len(),
-            state_bytes: memory::state_bytes(&plan),
-        })?;
-        let mut engine = Engine::new(runtime);
-        log::info!("preparing {} kernels for {device}", plan.kernels.len());
-        let train = engine.compile(Arc::clone(&plan))?;
+    /// The first of the steps is planned at once, the others when they are needed: they have no
+    /// parameters of their own.
+    pub(crate) fn new(
+        spec: Spec,
+        device: Device,
+        first: Definition,
+        others: Vec<Definition>,
+    ) -> Result<Self, Error> {
+        let resident = spec.resident.is_some() && first.name == TRAIN;
+        let planned = trace::first(&spec, &device, &Layout::default(), &first, resident, |_| 0)?;
         let mut model = Self {
+            engine: Engine::new(device.runtime(ModelMemory::default())?),
             spec,
             device,
-            engine,
-            leaves,
-            kept,
-            output,
-            slabs,
-            plan,
-            programs: BTreeMap::from([(key, train)]),
+            layout: Layout::default(),
+            kept: Vec::new(),
+            defined: Vec::new(),
+            output: planned.prediction,
+            plan: Arc::clone(&planned.plan),
+            programs: BTreeMap::new(),
             step: 0,
             epoch: 0,
             reports: VecDeque::new(),
             last_loss: None,
         };
-        model.initialize()?;
+        model.admit(first, planned, resident)?;
+        model
+            .defined
+            .extend(others.into_iter().map(|definition| Defined {
+                definition,
+                place: Place::default(),
+                count: 0,
+            }));
         Ok(model)
     }
 
-    /// Writes the initial parameters and states. Values are made on the host from the seed and
-    /// the parameter's name: the same on every device, whatever other layers there are.
-    fn initialize(&mut self) -> Result<(), Error> {
-        for (param, kept) in self.leaves.params.iter().zip(&self.kept) {
-            let mut rng = Rng::new(self.spec.seed, stream(&param.name, 0));
-            let values = param.init.sample(&param.shape, &mut rng);
-            let found = values.len();
-            let array = Array::new(param.shape, values).map_err(|_| Error::Init {
-                name: param.name.clone(),
-                shape: param.shape.to_vec(),
-                found,
-            })?;
-            kept.write(&mut self.engine, &array)?;
-        }
-        let before = self.kept.len() - self.leaves.states.len();
-        for (state, kept) in self.leaves.states.iter().zip(self.kept.iter().skip(before)) {
-            let bits = vec![state.init.to_bits(); state.meta.shape.numel()];
-            let array = Array::from_words(state.meta.shape, state.meta.dtype, &bits)?;
-            kept.write(&mut self.engine, &array)?;
-        }
+    /// Plans and prepares a step. On an error the model stays as it is.
+    pub(crate) fn define(&mut self, definition: Definition) -> Result<(), Error> {
+        let states = definition.update.as_ref();
+        let states = states.map_or(0, |update| update.optimizer.states().len());
+        let free = |trained: &[usize]| self.free_states(trained, states);
+        let (spec, device, layout) = (&self.spec, &self.device, &self.layout);
+        let planned = trace::first(spec, device, layout, &definition, false, free)?;
+        self.admit(definition, planned, false)
+    }
+
+    /// Prepares a step, makes room for its parameters and states and gives them their first
+    /// values.
+    fn admit(
+        &mut self,
+        definition: Definition,
+        planned: First,
+        resident: bool,
+    ) -> Result<(), Error> {
+        let First {
+            plan,
+            layout,
+            place,
+            ..
+        } = planned;
+        log::info!(
+            "preparing {} kernels for {}",
+            plan.kernels.len(),
+            self.device
+        );
+        let program = self.engine.compile(Arc::clone(&plan))?;
+        let defined = Defined {
+            definition,
+            place,
+            count: 0,
+        };
+        let known = (
+            self.layout.leaves.params.len(),
+            self.layout.leaves.states.len(),
+        );
+        let steps = self.defined.iter().chain([&defined]);
+        let kept = memory::kept(&layout, &plan, steps);
+        initialize(
+            &mut self.engine,
+            &layout.leaves,
+            known,
+            &kept,
+            self.spec.seed,
+        )?;
+        let key = (self.defined.len(), self.spec.batch, resident);
+        self.programs.insert(key, program);
+        (self.layout, self.kept) = (layout, kept);
+        self.defined.push(defined);
         Ok(())
     }
 
+    /// The first number of `states` state vectors that no step with one of these parameters uses.
+    fn free_states(&self, trained: &[usize], states: usize) -> usize {
+        let others = self.defined.iter().filter_map(|other| {
+            let update = other.definition.update.as_ref()?;
+            let overlap = other.place.trained.iter().any(|i| trained.contains(i));
+            let first = other.place.first_state;
+            overlap.then_some((first, first + update.optimizer.states().len()))
+        });
+        let others: Vec<(usize, usize)> = others.collect();
+        let is_free = |first: usize| {
+            others
+                .iter()
+                .all(|&(a, b)| first + states <= a || b <= first)
+        };
+        let ends = others.iter().map(|&(_, end)| end);
+        let candidates = std::iter::once(0).chain(ends);
+        candidates
+            .filter(|&first| is_free(first))
+            .min()
+            .unwrap_or(0)
+    }
+
+    /// The number of the step of this name.
+    pub(crate) fn find(&self, name: &str) -> Result<usize, Error> {
+        let mut names = self.step_names();
+        names
+            .position(|other| other == name)
+            .ok_or_else(|| Error::Step {
+                name: name.to_owned(),
+                found: self.step_names().map(str::to_owned).collect(),
+            })
+    }
+
+    pub(crate) fn step_names(&self) -> impl Iterator<Item = &str> {
+        self.defined.iter().map(|d| d.definition.name.as_str())
+    }
+
+    /// What a step takes.
+    pub(crate) fn fields(&self, step: usize) -> &[Field] {
+        self.defined.get(step).map_or(&[], |d| &d.definition.fields)
+    }
+
+    /// Whether a step can take its batch from the resident data set.
+    pub(crate) fn is_resident(&self, step: usize) -> bool {
+        self.spec.resident.is_some()
+            && self
+                .defined
+                .get(step)
+                .is_some_and(|d| d.definition.name == TRAIN)
+    }
+
     /// The plan of a training step: what it costs in kernels, bytes and operations, known before
-    /// the first one runs.
+    /// the first one runs. Without a loss at `compile`, the plan of a prediction.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -125,31 +218,18 @@ impl Model {
         self.engine.describe()
     }
 
-    /// Training steps done, those before [`Model::load`] included.
+    /// Steps done by [`Model::fit`], [`Model::step`] and [`Model::run`], those before
+    /// [`Model::load`] included.
     pub fn steps(&self) -> u64 {
         u64::from(self.step)
     }
 
-    /// Submits one training step and returns at once. At most three steps are under way: a
-    /// further one waits for the oldest.
-    ///
-    /// The batch may have another number of samples than the model was compiled for; a plan for
-    /// that number is then compiled when it first occurs.
+    /// Submits one training step and returns at once: [`Model::run`] of the step `train`.
     ///
     /// # Errors
-    /// If the batch lacks an array or has others than the model takes, the device fails, or an
-    /// earlier step met an index out of range.
+    /// As [`Model::run`].
     pub fn step(&mut self, batch: &Batch) -> Result<Ticket, Error> {
-        let samples = self.spec.check_batch(batch, Purpose::Train)?;
-        let program = self.program((Purpose::Train, samples, false))?;
-        let words = self.spec.words(batch, Purpose::Train);
-        let words = words
-            .iter()
-            .map(|(name, words)| (name.as_str(), &words[..]));
-        self.engine.feed(program, words, samples)?;
-        let step = self.steps();
-        self.train(program, &[0], samples)?;
-        Ok(Ticket { step })
+        self.run(TRAIN, batch)
     }
 
     /// Waits for a step and gives what it reported: loss and metrics of its batch, from before
@@ -167,7 +247,7 @@ impl Model {
         }
         let found = self.reports.iter().position(|r| r.step == ticket.step);
         match found.and_then(|i| self.reports.remove(i)) {
-            Some(done) => Ok(self.spec.scores(&done.values, done.samples)),
+            Some(done) => Ok(Scores::of(done)),
             None => Err(Error::Ticket {
                 step: ticket.step,
                 kept: REPORTS,
@@ -194,50 +274,123 @@ impl Model {
 
     fn collect(&mut self) {
         for done in self.engine.take_done() {
-            self.last_loss = done.values.first().copied();
+            if done.trained {
+                self.last_loss = done.values.first().copied();
+            }
             self.reports.push_back(done);
         }
         let excess = self.reports.len().saturating_sub(REPORTS);
         self.reports.drain(..excess);
     }
 
-    /// Submits training steps over the upload, or over batches of the resident data set that
-    /// begin at these positions of its order.
+    /// Submits steps over the upload, or over batches of the resident data set that begin at
+    /// these positions of its order.
     pub(crate) fn train(
         &mut self,
-        program: Handle,
+        (step, program): (usize, Handle),
         firsts: &[u32],
         samples: usize,
     ) -> Result<(), Error> {
-        let steps = (self.step..).zip(firsts);
-        let rows: Vec<StepRow> = steps
-            .map(|(step, &first)| self.spec.row(step, first))
-            .collect();
+        let rows = (0..).zip(firsts);
+        let rows: Vec<StepRow> = rows.map(|(i, &first)| self.row(step, i, first)).collect();
         let first_step = self.steps();
         self.engine.submit(program, &rows, first_step, samples)?;
-        let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
-        self.step = self.step.saturating_add(count);
+        self.advance(step, u32::try_from(rows.len()).unwrap_or(u32::MAX));
         Ok(())
     }
 
-    /// The plan for this purpose and number of samples, compiled when first needed.
+    /// The row of the `i`-th next run of a step.
+    pub(crate) fn row(&self, step: usize, i: u32, first: u32) -> StepRow {
+        let optimizer = self.defined.get(step).and_then(|defined| {
+            let update = defined.definition.update.as_ref()?;
+            Some(update.optimizer.row(defined.count.saturating_add(i)))
+        });
+        let optimizer = optimizer.unwrap_or_default();
+        self.spec
+            .row(self.step.saturating_add(i), first, &optimizer)
+    }
+
+    /// Counts runs of a step.
+    pub(crate) fn advance(&mut self, step: usize, runs: u32) {
+        self.step = self.step.saturating_add(runs);
+        if let Some(defined) = self.defined.get_mut(step) {
+            defined.count = defined.count.saturating_add(runs);
+        }
+    }
+
+    /// The ticket of the next step.
+    pub(crate) fn ticket(&self) -> Ticket {
+        Ticket { step: self.steps() }
+    }
+
+    /// The plan of this step for this number of samples, compiled when first needed.
     pub(crate) fn program(&mut self, key: Key) -> Result<Handle, Error> {
         if let Some(&program) = self.programs.get(&key) {
             return Ok(program);
         }
-        let known = Some((&self.leaves, &self.slabs));
-        let Lowered { plan, .. } = lower(&self.spec, &self.device, known, key)?;
+        let (step, samples, resident) = key;
+        let Some(defined) = self.defined.get(step) else {
+            return Err(Error::setting("a step of another model"));
+        };
+        let plan = trace::another(
+            &self.spec,
+            &self.device,
+            &self.layout,
+            (&defined.definition, &defined.place),
+            (samples, resident),
+        )?;
         let program = self.engine.compile(plan)?;
         self.programs.insert(key, program);
         Ok(program)
     }
 }
 
+/// Writes the first values of parameters and states after the `known` ones. Values are made on
+/// the host from the seed and the parameter's name: the same on every device, whatever other
+/// layers there are.
+fn initialize(
+    engine: &mut Engine,
+    leaves: &Leaves,
+    known: (usize, usize),
+    kept: &[Kept],
+    seed: u64,
+) -> Result<(), Error> {
+    for kept in kept {
+        let array = match kept.holds {
+            Holds::Param(i) if i >= known.0 => leaves.params.get(i).map(|p| sample(p, seed)),
+            Holds::State(i) if i >= known.1 => leaves.states.get(i).map(|state| {
+                let bits = vec![state.init.to_bits(); state.meta.shape.numel()];
+                Ok(Array::from_words(
+                    state.meta.shape,
+                    state.meta.dtype,
+                    &bits,
+                )?)
+            }),
+            _ => None,
+        };
+        if let Some(array) = array {
+            kept.write(engine, &array?)?;
+        }
+    }
+    Ok(())
+}
+
+fn sample(param: &ParamInfo, seed: u64) -> Result<Array, Error> {
+    let mut rng = Rng::new(seed, stream(&param.name, 0));
+    let values = param.init.sample(&param.shape, &mut rng);
+    let found = values.len();
+    Array::new(param.shape, values).map_err(|_| Error::Init {
+        name: param.name.clone(),
+        shape: param.shape.to_vec(),
+        found,
+    })
+}
+
 impl fmt::Debug for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Model")
             .field("device", &self.device)
-            .field("parameters", &self.leaves.params.len())
+            .field("parameters", &self.layout.leaves.params.len())
             .field("steps", &self.step)
             .finish_non_exhaustive()
     }

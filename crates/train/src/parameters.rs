@@ -2,7 +2,7 @@
 
 use gradus_graph::Array;
 
-use crate::memory::Kept;
+use crate::memory::{Holds, Kept};
 use crate::{Error, Model};
 
 impl Model {
@@ -14,7 +14,12 @@ impl Model {
 
     /// Number of trained numbers.
     pub fn parameter_count(&self) -> usize {
-        self.leaves.params.iter().map(|p| p.shape.numel()).sum()
+        self.layout
+            .leaves
+            .params
+            .iter()
+            .map(|p| p.shape.numel())
+            .sum()
     }
 
     /// The values of a parameter or state. Waits for the steps under way.
@@ -23,7 +28,7 @@ impl Model {
     /// If there is none of this name, or the device fails.
     pub fn parameter(&mut self, name: &str) -> Result<Array, Error> {
         self.settle()?;
-        let kept = self.find(name)?.clone();
+        let kept = self.named(name)?.clone();
         kept.read(&mut self.engine)
     }
 
@@ -33,7 +38,7 @@ impl Model {
     /// If there is none of this name, it has another shape or dtype, or the device fails.
     pub fn set_parameter(&mut self, name: &str, values: &Array) -> Result<(), Error> {
         self.settle()?;
-        let kept = self.find(name)?.clone();
+        let kept = self.named(name)?.clone();
         if (kept.shape, kept.dtype) != (*values.shape(), values.dtype()) {
             return Err(Error::Parameter {
                 name: name.to_owned(),
@@ -50,10 +55,11 @@ impl Model {
     }
 
     fn parameters(&self) -> impl Iterator<Item = &Kept> {
-        self.kept.iter().filter(|kept| kept.optimizer.is_none())
+        let is_vector = |kept: &&Kept| matches!(kept.holds, Holds::Optimizer { .. });
+        self.kept.iter().filter(move |kept| !is_vector(kept))
     }
 
-    fn find(&self, name: &str) -> Result<&Kept, Error> {
+    fn named(&self, name: &str) -> Result<&Kept, Error> {
         let found = self.parameters().find(|kept| kept.name == name);
         found.ok_or_else(|| Error::Parameter {
             name: name.to_owned(),

@@ -32,11 +32,7 @@ impl History {
         std::fs::write(path, svg).map_err(|e| failed(e.to_string()))
     }
 
-    fn draw(
-        &self,
-        names: &[&'static str],
-        svg: &mut String,
-    ) -> Result<(), Box<dyn std::error::Error>> {
+    fn draw(&self, names: &[&str], svg: &mut String) -> Result<(), Box<dyn std::error::Error>> {
         let panels = u32::try_from(names.len())?;
         let size = (PANEL.0, PANEL.1 * panels);
         let root = SVGBackend::with_string(svg, size).into_drawing_area();

@@ -3,8 +3,8 @@
 use gradus_data::{Batch, Dataset};
 use gradus_graph::{Array, DType, Data};
 
-use crate::spec::Field;
-use crate::trace::Purpose;
+use crate::spec::{self, Field};
+use crate::supervised::{CLASSES, PREDICT, PROBABILITIES};
 use crate::{Error, Model};
 
 /// What a model can be asked about: an [`Array`] of samples `[N, …]` or one sample `[…]` for the
@@ -41,7 +41,7 @@ impl Model {
     /// # Errors
     /// If the samples are not what the model was compiled for, or the device fails.
     pub fn predict(&mut self, samples: &impl Samples) -> Result<Array, Error> {
-        let outputs = self.run(samples, Purpose::Predict)?;
+        let outputs = self.ask(samples, PREDICT)?;
         first(outputs)
     }
 
@@ -50,7 +50,7 @@ impl Model {
     /// # Errors
     /// As [`Model::predict`].
     pub fn predict_all(&mut self, samples: &impl Samples) -> Result<Batch, Error> {
-        let outputs = self.run(samples, Purpose::Predict)?;
+        let outputs = self.ask(samples, PREDICT)?;
         Ok(outputs
             .into_iter()
             .fold(Batch::new(), |batch, (name, array)| batch.with(name, array)))
@@ -62,7 +62,7 @@ impl Model {
     /// # Errors
     /// As [`Model::predict`]; also if the loss knows no probabilities.
     pub fn predict_proba(&mut self, samples: &impl Samples) -> Result<Array, Error> {
-        let outputs = self.run(samples, Purpose::Probabilities)?;
+        let outputs = self.ask(samples, PROBABILITIES)?;
         first(outputs)
     }
 
@@ -71,7 +71,7 @@ impl Model {
     /// # Errors
     /// As [`Model::predict`]; also if the loss knows no classes.
     pub fn predict_classes(&mut self, samples: &impl Samples) -> Result<Vec<i32>, Error> {
-        let outputs = self.run(samples, Purpose::Classes)?;
+        let outputs = self.ask(samples, CLASSES)?;
         match first(outputs)?.into_data() {
             Data::I32(classes) => Ok(classes),
             other => Err(Error::Array(gradus_graph::ArrayError::DType {
@@ -81,16 +81,13 @@ impl Model {
         }
     }
 
-    fn run(
-        &mut self,
-        samples: &impl Samples,
-        purpose: Purpose,
-    ) -> Result<Vec<(String, Array)>, Error> {
+    fn ask(&mut self, samples: &impl Samples, what: &str) -> Result<Vec<(String, Array)>, Error> {
+        let step = self.find(what)?;
         let input = self.spec.inputs.first().map_or("", |f| f.name.as_str());
         let (batch, single) = self.with_batch_axis(samples.batch(input))?;
-        let count = self.spec.check_batch(&batch, purpose)?;
+        let count = spec::check_batch(self.fields(step), &batch)?;
         self.settle()?;
-        let outcome = self.run_batches(&batch, count, purpose);
+        let outcome = self.run_batches(&batch, count, step);
         let outputs = self.clean(outcome)?;
         let finish = |output: Output| output.finish(count, single);
         outputs.into_iter().map(finish).collect()
@@ -117,23 +114,23 @@ impl Model {
         &mut self,
         batch: &Batch,
         count: usize,
-        purpose: Purpose,
+        step: usize,
     ) -> Result<Vec<Output>, Error> {
-        let words = self.spec.words(batch, purpose);
+        let words = spec::words(self.fields(step), batch);
         let mut outputs: Vec<Output> = Vec::new();
         let mut start = 0;
         while start < count {
             let rows = self.spec.batch.min(count - start);
             // A power of two, so that few plans serve every number of samples.
             let size = rows.next_power_of_two().min(self.spec.batch);
-            let program = self.program((purpose, size, false))?;
+            let program = self.program((step, size, false))?;
             let slices = words.iter().map(|(name, words)| {
                 let width = words.len() / count;
                 let slice = words.get(start * width..(start + rows) * width);
                 (name.as_str(), slice.unwrap_or_default())
             });
             self.engine.feed(program, slices, rows)?;
-            let row = self.spec.row(self.step, 0);
+            let row = self.spec.row(self.step, 0, &[]);
             self.engine
                 .submit(program, &[row], u64::from(self.step), rows)?;
             self.engine.drain()?;

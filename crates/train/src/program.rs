@@ -12,6 +12,10 @@ use crate::Error;
 pub(crate) struct Program {
     pub(crate) id: ProgramId,
     pub(crate) plan: Arc<Plan>,
+    /// Names of what it reports.
+    pub(crate) names: Arc<[String]>,
+    /// Whether it changes parameters: the first report is then a loss.
+    pub(crate) trains: bool,
     /// The content of the next upload, reused.
     pub(crate) upload: Vec<u32>,
     /// Where each input lies in it.
@@ -28,6 +32,11 @@ impl Program {
             id,
             upload: vec![0; words],
             inputs: inputs.collect(),
+            names: plan.readbacks.iter().map(|r| r.name.clone()).collect(),
+            trains: plan
+                .buffers
+                .iter()
+                .any(|b| matches!(b.role, Role::Grads(_))),
             plan,
         }
     }

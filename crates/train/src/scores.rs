@@ -1,38 +1,44 @@
 //! Loss and metrics by name.
 
 use std::fmt;
+use std::sync::Arc;
+
+use crate::engine::Done;
 
 /// Loss and metrics of a batch, an epoch or a data set: means, weighted by samples.
 ///
 /// Prints as `loss 0.0731, accuracy 0.9750`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scores {
-    values: Vec<(&'static str, f64)>,
+    names: Arc<[String]>,
+    values: Vec<f64>,
     samples: usize,
 }
 
 impl Scores {
-    pub(crate) fn new(values: impl Iterator<Item = (&'static str, f64)>, samples: usize) -> Self {
+    pub(crate) fn of(done: Done) -> Self {
         Self {
-            values: values.collect(),
-            samples,
+            names: done.names,
+            values: done.values,
+            samples: done.samples,
         }
     }
 
-    /// The loss.
+    /// The loss: the first value of a step that trains.
     pub fn loss(&self) -> f64 {
-        self.get("loss").unwrap_or(f64::NAN)
+        self.values.first().copied().unwrap_or(f64::NAN)
     }
 
     /// The loss, or a metric by its name.
     pub fn get(&self, name: &str) -> Option<f64> {
-        let mut values = self.values.iter();
-        values.find_map(|&(other, value)| (other == name).then_some(value))
+        self.iter()
+            .find_map(|(other, value)| (other == name).then_some(value))
     }
 
     /// Names and values: the loss, then the metrics in the order of `compile`.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, f64)> + '_ {
-        self.values.iter().copied()
+    pub fn iter(&self) -> impl Iterator<Item = (&str, f64)> + '_ {
+        let names = self.names.iter().map(String::as_str);
+        names.zip(self.values.iter().copied())
     }
 
     /// Over how many samples these are means.
@@ -54,25 +60,28 @@ impl fmt::Display for Scores {
 /// Sums of what steps report, on the way to a mean over samples.
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
+    names: Arc<[String]>,
     sums: Vec<f64>,
     samples: usize,
 }
 
 impl Totals {
-    pub(crate) fn add(&mut self, values: &[f64], samples: usize) {
-        self.sums.resize(values.len().max(self.sums.len()), 0.0);
-        for (sum, value) in self.sums.iter_mut().zip(values) {
-            *sum += value * samples as f64;
+    pub(crate) fn add(&mut self, done: &Done) {
+        self.names = Arc::clone(&done.names);
+        self.sums.resize(self.names.len(), 0.0);
+        for (sum, value) in self.sums.iter_mut().zip(&done.values) {
+            *sum += value * done.samples as f64;
         }
-        self.samples += samples;
+        self.samples += done.samples;
     }
 
-    pub(crate) fn means(&self) -> Vec<f64> {
+    /// The means.
+    pub(crate) fn scores(&self) -> Scores {
         let samples = self.samples as f64;
-        self.sums.iter().map(|sum| sum / samples).collect()
-    }
-
-    pub(crate) fn samples(&self) -> usize {
-        self.samples
+        Scores {
+            names: Arc::clone(&self.names),
+            values: self.sums.iter().map(|sum| sum / samples).collect(),
+            samples: self.samples,
+        }
     }
 }

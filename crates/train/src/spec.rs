@@ -4,25 +4,19 @@ use std::sync::Arc;
 
 use gradus_data::{Batch, Dataset};
 use gradus_graph::backend::StepRow;
-use gradus_graph::{Array, DType, Graph, Optimizer, Shape, Var, step_row};
-use gradus_nn::{Loss, Metric, Network};
+use gradus_graph::{Array, DType, Graph, Shape, Var, step_row};
+use gradus_nn::Loss;
 
+use crate::Error;
 use crate::compile::Sabotage;
-use crate::trace::Purpose;
-use crate::{Error, Scores};
 
-/// Everything that was set at `compile`.
+/// What was set at `compile` for all steps.
 pub(crate) struct Spec {
-    pub(crate) network: Arc<dyn Network>,
     pub(crate) inputs: Vec<Field>,
-    pub(crate) target: Field,
     pub(crate) classes: Option<usize>,
-    pub(crate) loss: Arc<dyn Loss>,
-    pub(crate) metrics: Vec<Arc<dyn Metric>>,
-    pub(crate) optimizer: Arc<dyn Optimizer>,
+    pub(crate) loss: Option<Arc<dyn Loss>>,
     pub(crate) batch: usize,
     pub(crate) seed: u64,
-    pub(crate) clip_norm: Option<f64>,
     /// Samples of the data set that lies on the device, if one does.
     pub(crate) resident: Option<usize>,
     /// The batch that `verify` takes.
@@ -79,9 +73,10 @@ impl Field {
 }
 
 impl Spec {
-    /// The step row of a training step, without its place in the ring. `first` is the position
-    /// of its batch in the order of the resident data set.
-    pub(crate) fn row(&self, step: u32, first: u32) -> StepRow {
+    /// The step row of a step, without its place in the ring: `step` counts those of the model,
+    /// `first` is the position of its batch in the order of the resident data set, `optimizer`
+    /// what the optimizer has to say.
+    pub(crate) fn row(&self, step: u32, first: u32, optimizer: &[f32]) -> StepRow {
         let mut row = [0; step_row::WORDS];
         let fixed = [
             (step_row::STEP, step),
@@ -89,7 +84,7 @@ impl Spec {
             (step_row::SEED_HIGH, (self.seed >> 32) as u32),
             (step_row::BATCH, first),
         ];
-        let optimizer = self.optimizer.row(step).into_iter().map(f32::to_bits);
+        let optimizer = optimizer.iter().map(|word| word.to_bits());
         for (at, word) in fixed
             .into_iter()
             .chain((step_row::OPTIMIZER..).zip(optimizer))
@@ -100,80 +95,80 @@ impl Spec {
         }
         row
     }
+}
 
-    /// Names for what a step reported: the loss, then the metrics.
-    pub(crate) fn scores(&self, values: &[f64], samples: usize) -> Scores {
-        let metrics = self.metrics.iter().map(|m| m.name());
-        let names = std::iter::once("loss").chain(metrics);
-        Scores::new(names.zip(values.iter().copied()), samples)
-    }
-
-    /// Refuses a batch that a step for this purpose cannot take; gives its number of samples.
-    pub(crate) fn check_batch(&self, batch: &Batch, purpose: Purpose) -> Result<usize, Error> {
-        let samples = batch.len();
-        for field in self.fields(purpose) {
-            let array = batch.get(&field.name).ok_or_else(|| Error::Missing {
+/// Refuses a batch that lacks one of the fields, or has another; gives its number of samples.
+pub(crate) fn check_batch(fields: &[Field], batch: &Batch) -> Result<usize, Error> {
+    let samples = batch.len();
+    for field in fields {
+        let array = batch.get(&field.name).ok_or_else(|| Error::Missing {
+            name: field.name.clone(),
+            found: batch.fields().map(|(n, _)| n.to_owned()).collect(),
+        })?;
+        field.check(&Field::of(&field.name, array))?;
+        let found = array.shape().first().copied().unwrap_or_default();
+        if found != samples {
+            return Err(Error::Count {
                 name: field.name.clone(),
-                found: batch.fields().map(|(n, _)| n.to_owned()).collect(),
-            })?;
-            field.check(&Field::of(&field.name, array))?;
-            let found = array.shape().first().copied().unwrap_or_default();
-            if found != samples {
-                return Err(Error::Count {
-                    name: field.name.clone(),
-                    expected: samples,
-                    found,
-                });
-            }
-        }
-        if samples == 0 {
-            Err(Error::Empty)
-        } else {
-            Ok(samples)
+                expected: samples,
+                found,
+            });
         }
     }
-
-    /// Refuses a data set that the model cannot take.
-    pub(crate) fn check_data(&self, data: &Dataset) -> Result<(), Error> {
-        for field in self.fields(Purpose::Evaluate) {
-            let mut fields = data.fields();
-            let found = fields.find_map(|(name, array)| (name == field.name).then_some(array));
-            let array = found.ok_or_else(|| Error::Missing {
-                name: field.name.clone(),
-                found: data.fields().map(|(n, _)| n.to_owned()).collect(),
-            })?;
-            field.check(&Field::of(&field.name, array))?;
-        }
-        Ok(())
+    if samples == 0 {
+        Err(Error::Empty)
+    } else {
+        Ok(samples)
     }
+}
 
-    /// The words of every array that a step for this purpose takes, by name.
-    pub(crate) fn words(&self, batch: &Batch, purpose: Purpose) -> Vec<(String, Vec<u32>)> {
-        let taken = |name: &str| self.fields(purpose).any(|field| field.name == name);
-        let fields = batch.fields().filter(|(name, _)| taken(name));
-        fields
-            .map(|(name, array)| (name.to_owned(), array.to_words()))
-            .collect()
+/// Refuses a batch with an array that is none of the fields.
+pub(crate) fn check_extra(fields: &[Field], batch: &Batch) -> Result<(), Error> {
+    let known = |name: &str| fields.iter().any(|field| field.name == name);
+    match batch.fields().find(|(name, _)| !known(name)) {
+        Some((name, _)) => Err(Error::Extra {
+            name: name.to_owned(),
+            expected: fields.iter().map(|field| field.name.clone()).collect(),
+        }),
+        None => Ok(()),
     }
+}
 
-    /// The fields that a step for this purpose takes, in the order of the graph's inputs.
-    pub(crate) fn fields(&self, purpose: Purpose) -> impl Iterator<Item = &Field> {
-        let target = match purpose {
-            Purpose::Train | Purpose::Evaluate => Some(&self.target),
-            _ => None,
-        };
-        self.inputs.iter().chain(target)
+/// Refuses a data set that lacks one of the fields.
+pub(crate) fn check_data(fields: &[Field], data: &Dataset) -> Result<(), Error> {
+    for field in fields {
+        let mut arrays = data.fields();
+        let found = arrays.find_map(|(name, array)| (name == field.name).then_some(array));
+        let array = found.ok_or_else(|| Error::Missing {
+            name: field.name.clone(),
+            found: data.fields().map(|(n, _)| n.to_owned()).collect(),
+        })?;
+        field.check(&Field::of(&field.name, array))?;
     }
+    Ok(())
+}
 
-    /// Labels must be classes of the output.
-    pub(crate) fn check_classes(&self, classes: Option<usize>, output: Shape) -> Result<(), Error> {
-        match (classes, self.loss.label_bound(&output)) {
-            (Some(classes), Some(bound)) if classes > bound => Err(Error::Labels {
-                classes,
-                bound,
-                output: output.to_vec(),
-            }),
-            _ => Ok(()),
-        }
+/// The words of every array of these fields, by name.
+pub(crate) fn words(fields: &[Field], batch: &Batch) -> Vec<(String, Vec<u32>)> {
+    let taken = |name: &str| fields.iter().any(|field| field.name == name);
+    let arrays = batch.fields().filter(|(name, _)| taken(name));
+    arrays
+        .map(|(name, array)| (name.to_owned(), array.to_words()))
+        .collect()
+}
+
+/// Labels must be classes of the output.
+pub(crate) fn check_classes(
+    loss: &dyn Loss,
+    classes: Option<usize>,
+    output: Shape,
+) -> Result<(), Error> {
+    match (classes, loss.label_bound(&output)) {
+        (Some(classes), Some(bound)) if classes > bound => Err(Error::Labels {
+            classes,
+            bound,
+            output: output.to_vec(),
+        }),
+        _ => Ok(()),
     }
 }

@@ -1,64 +1,25 @@
-//! Tracing a network into graphs, and planning them.
+//! Tracing steps into graphs, and planning them.
 
 use std::sync::Arc;
 
 use gradus_graph::philox::Rng;
 use gradus_graph::plan::{self, Plan, Request, SlabLayout};
-use gradus_graph::{Graph, Init, ParamInfo, Scope, Shape, StateInfo, Var, grad};
+use gradus_graph::{Graph, Init, ParamInfo, Scope, Shape, StateInfo, Var, grad, vjp};
 use gradus_nn::Vars;
 
 use crate::spec::Spec;
+use crate::step::{Definition, Results};
 use crate::{Device, Error};
 
-/// What a traced graph computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Purpose {
-    /// Loss, metrics, gradients, update.
-    Train,
-    /// Loss and metrics, as in use: no dropout.
-    Evaluate,
-    /// The outputs.
-    Predict,
-    /// Probabilities of classes.
-    Probabilities,
-    /// Classes.
-    Classes,
-}
+/// A plan of a model: the number of the step, for how many samples, and whether these are taken
+/// from the resident data set.
+pub(crate) type Key = (usize, usize, bool);
 
-/// A plan of a model: what for, for how many samples, and whether these are taken from the
-/// resident data set.
-pub(crate) type Key = (Purpose, usize, bool);
-
-/// A traced graph's results.
-#[derive(Debug)]
-pub(crate) struct Traced<'g> {
-    pub(crate) outputs: Vec<(String, Var<'g>)>,
-    /// The loss, then the metrics.
-    pub(crate) readbacks: Vec<(String, Var<'g>)>,
-    /// For each parameter of the graph, if training.
-    pub(crate) gradients: Vec<Var<'g>>,
-    /// The shape of the prediction, batch included.
-    pub(crate) prediction: Shape,
-}
-
-/// Parameters and states of the model, in the order in which training first uses them.
+/// Parameters and states of the model, in the order in which its steps first use them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Leaves {
     pub(crate) params: Vec<ParamInfo>,
     pub(crate) states: Vec<StateInfo>,
-}
-
-impl Purpose {
-    /// The name of such a plan.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Train => "train",
-            Self::Evaluate => "evaluate",
-            Self::Predict => "predict",
-            Self::Probabilities => "predict_proba",
-            Self::Classes => "predict_classes",
-        }
-    }
 }
 
 impl Leaves {
@@ -81,95 +42,86 @@ impl Leaves {
     }
 }
 
-impl Spec {
-    /// Traces the network into `graph`.
+/// What a step trains, and where its optimizer's states are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The numbers of the parameters, in order.
+    pub(crate) trained: Vec<usize>,
+    /// The number of the optimizer's first state vector.
+    pub(crate) first_state: usize,
+}
+
+impl Definition {
+    /// Traces the step into `graph`, after the `leaves` that the model has.
     pub(crate) fn trace<'g>(
         &self,
         graph: &'g Graph,
         leaves: &Leaves,
-        purpose: Purpose,
         batch: usize,
-    ) -> Result<Traced<'g>, Error> {
+    ) -> Result<Results<'g>, Error> {
         leaves.declare(graph);
-        let scope = Scope::root(graph, purpose == Purpose::Train);
-        let inputs = self.inputs.iter().fold(Vars::new(), |vars, field| {
+        let scope = Scope::root(graph, self.update.is_some());
+        let inputs = self.fields.iter().fold(Vars::new(), |vars, field| {
             vars.with(&field.name, field.declare(graph, batch))
         });
-        let outputs = self.network.outputs(&scope, &inputs);
-        let prediction = outputs
-            .first()
-            .unwrap_or_else(|| graph.fail("network", "expected an output, found none".to_owned()));
-        let named = |name: &str, var: Option<Var<'g>>, what| match var {
-            Some(var) => Ok(vec![(name.to_owned(), var)]),
-            None => Err(self.no_classes(what)),
-        };
-        let mut traced = Traced {
-            outputs: Vec::new(),
-            readbacks: Vec::new(),
-            gradients: Vec::new(),
-            prediction: Shape::SCALAR,
-        };
-        match purpose {
-            Purpose::Predict => {
-                traced.outputs = outputs.iter().map(|(n, v)| (n.to_owned(), v)).collect();
-            }
-            Purpose::Probabilities => {
-                let found = self.loss.probabilities(prediction);
-                traced.outputs = named("probabilities", found, "probabilities")?;
-            }
-            Purpose::Classes => {
-                let found = self.loss.classes(prediction);
-                traced.outputs = named("classes", found, "classes")?;
-            }
-            Purpose::Train | Purpose::Evaluate => {
-                let target = self.target.declare(graph, batch);
-                let loss = self.loss.forward(&scope, prediction, target);
-                traced.readbacks.push(("loss".to_owned(), loss));
-                for metric in &self.metrics {
-                    let value = metric.forward(&scope, &*self.loss, prediction, target);
-                    traced.readbacks.push((metric.name().to_owned(), value));
-                }
-                if purpose == Purpose::Train {
-                    traced.gradients = gradients(graph, loss);
-                }
-            }
-        }
+        let results = self.body.trace(&scope, &inputs)?;
         graph.check()?;
-        if !leaves.params.is_empty() {
-            self.check_leaves(graph, leaves)?;
-        }
-        self.check_classes(self.classes, prediction.shape())?;
-        traced.prediction = prediction.shape();
-        Ok(traced)
+        Ok(results)
     }
 
-    /// A later graph must not have parameters or states that the first one, for training, does
-    /// not know: they would have no place in memory.
-    fn check_leaves(&self, graph: &Graph, leaves: &Leaves) -> Result<(), Error> {
-        let (params, states) = (graph.params(), graph.states());
-        let extra = params.get(leaves.params.len()).map(|p| &p.name);
-        let extra = extra.or_else(|| states.get(leaves.states.len()).map(|s| &s.name));
-        match extra {
-            Some(name) => Err(Error::setting(format!(
-                "`{name}` is not used in a training step of {} samples: ask for it there too",
-                self.batch
-            ))),
-            None => Ok(()),
-        }
+    /// The gradients of the loss for these parameters; zero where it does not depend on one.
+    pub(crate) fn gradients<'g>(
+        &self,
+        graph: &'g Graph,
+        results: &Results<'g>,
+        trained: &[usize],
+    ) -> Result<Vec<Var<'g>>, Error> {
+        let (Some(_), Some((_, loss))) = (&self.update, results.reports.first()) else {
+            return Ok(Vec::new());
+        };
+        let params = graph.param_vars();
+        let params = trained.iter().filter_map(|&i| params.get(i).copied());
+        let gradients = grad(*loss, &params.collect::<Vec<_>>());
+        graph.check()?;
+        Ok(gradients)
     }
 
-    fn no_classes(&self, what: &'static str) -> Error {
-        Error::NotClasses {
-            loss: format!("{:?}", self.loss),
-            what,
+    /// The parameters that the step trains, with their gradients: those that are selected and
+    /// that the loss depends on.
+    fn trained<'g>(
+        &self,
+        graph: &'g Graph,
+        results: &Results<'g>,
+    ) -> Result<Vec<(usize, Var<'g>)>, Error> {
+        let (Some(update), Some((_, loss))) = (&self.update, results.reports.first()) else {
+            return Ok(Vec::new());
+        };
+        // Refuses a loss that is no scalar.
+        grad(*loss, &[]);
+        graph.check()?;
+        let params = graph.params();
+        let gradients = vjp(*loss, graph.scalar(1.0), &graph.param_vars());
+        graph.check()?;
+        let reached = (0..).zip(&params).zip(gradients);
+        let reached = reached.filter_map(|((i, param), dx)| Some((i, param, dx?)));
+        let reached: Vec<_> = reached.collect();
+        let selected = reached
+            .iter()
+            .filter(|(_, p, _)| update.params.select(&p.name));
+        let trained: Vec<_> = selected.map(|&(i, _, dx)| (i, dx)).collect();
+        if !trained.is_empty() {
+            return Ok(trained);
         }
+        let names: Vec<&str> = reached.iter().map(|(_, p, _)| p.name.as_str()).collect();
+        let found = match &names[..] {
+            [] => "no parameter".to_owned(),
+            names => format!("`{}`", names.join("`, `")),
+        };
+        Err(Error::setting(format!(
+            "step `{}` has no parameters to train: it selects {}, and its loss depends on {found}",
+            self.name, update.params
+        )))
     }
-}
-
-/// The gradient of every parameter of the graph, in order.
-fn gradients<'g>(graph: &'g Graph, loss: Var<'g>) -> Vec<Var<'g>> {
-    let params: Vec<Var<'g>> = graph.params().iter().map(|p| again(graph, p)).collect();
-    grad(loss, &params)
 }
 
 /// The node of a parameter: a graph makes one however often it is asked.
@@ -187,47 +139,123 @@ impl Init for Known {
     }
 }
 
-/// A plan, with what the first plan of a model decides for the later ones.
-pub(crate) struct Lowered {
-    pub(crate) plan: Arc<Plan>,
+/// What the plans of a model share.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Layout {
     pub(crate) leaves: Leaves,
     pub(crate) slabs: SlabLayout,
-    /// The shape of the prediction, batch included.
-    pub(crate) output: Shape,
 }
 
-/// Traces and plans. The first plan of a model, the one for training, decides which parameters
-/// there are and where they lie.
-pub(crate) fn lower(
+/// The first plan of a step, which decides where things lie.
+pub(crate) struct First {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) layout: Layout,
+    pub(crate) place: Place,
+    /// The shape of the prediction, batch included.
+    pub(crate) prediction: Shape,
+}
+
+/// Traces and plans a step that is new. Parameters and states that no step before it uses get
+/// places after the others. `first_state` says which numbers the states of an optimizer that
+/// trains these parameters may have.
+pub(crate) fn first(
     spec: &Spec,
     device: &Device,
-    known: Option<(&Leaves, &SlabLayout)>,
-    (purpose, samples, resident): Key,
-) -> Result<Lowered, Error> {
-    let target = device.target();
+    layout: &Layout,
+    step: &Definition,
+    resident: bool,
+    first_state: impl Fn(&[usize]) -> usize,
+) -> Result<First, Error> {
     let graph = Graph::new();
-    let none = Leaves::default();
-    let traced = spec.trace(&graph, known.map_or(&none, |k| k.0), purpose, samples)?;
-    let (leaves, slabs) = match known {
-        Some((leaves, slabs)) => (leaves.clone(), slabs.clone()),
-        None => {
-            let leaves = Leaves::of(&graph);
-            if leaves.params.is_empty() {
-                return Err(Error::setting("the network has no parameters to train"));
-            }
-            let slabs = SlabLayout::new(&leaves.params, &target)?;
-            (leaves, slabs)
-        }
+    let results = step.trace(&graph, &layout.leaves, spec.batch)?;
+    let gradients = step.trained(&graph, &results)?;
+    let trained: Vec<usize> = gradients.iter().map(|(i, _)| *i).collect();
+    let leaves = Leaves::of(&graph);
+    let known = layout.leaves.params.len();
+    let new = leaves.params.get(known..).unwrap_or_default();
+    let slabs = layout.slabs.clone();
+    let slabs = slabs.extended(new, |i| trained.contains(&(known + i)), &device.target())?;
+    let place = Place {
+        first_state: first_state(&trained),
+        trained,
     };
-    let training = purpose == Purpose::Train;
+    let prediction = results.prediction;
+    let request = (&graph, results, gradients);
+    let places = (&slabs, place.first_state);
+    let plan = lower(spec, device, step, request, places, resident)?;
+    Ok(First {
+        plan,
+        layout: Layout { leaves, slabs },
+        place,
+        prediction,
+    })
+}
+
+/// Another plan of a step: for another number of samples, or to evaluate.
+pub(crate) fn another(
+    spec: &Spec,
+    device: &Device,
+    layout: &Layout,
+    (step, place): (&Definition, &Place),
+    (samples, resident): (usize, bool),
+) -> Result<Arc<Plan>, Error> {
+    let graph = Graph::new();
+    let results = step.trace(&graph, &layout.leaves, samples)?;
+    check_leaves(&graph, &layout.leaves, step, spec.batch)?;
+    let gradients = step.gradients(&graph, &results, &place.trained)?;
+    let gradients = place.trained.iter().copied().zip(gradients).collect();
+    let request = (&graph, results, gradients);
+    let places = (&layout.slabs, place.first_state);
+    lower(spec, device, step, request, places, resident)
+}
+
+/// A later plan must not have parameters or states that the first one does not know: they would
+/// have no place in memory.
+fn check_leaves(
+    graph: &Graph,
+    leaves: &Leaves,
+    step: &Definition,
+    batch: usize,
+) -> Result<(), Error> {
+    let (params, states) = (graph.params(), graph.states());
+    let extra = params.get(leaves.params.len()).map(|p| &p.name);
+    let extra = extra.or_else(|| states.get(leaves.states.len()).map(|s| &s.name));
+    match extra {
+        Some(name) => Err(Error::setting(format!(
+            "`{name}` of step `{}` is not used in a training step of {batch} samples: ask for it \
+             there too",
+            step.name
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn lower<'g>(
+    spec: &Spec,
+    device: &Device,
+    step: &Definition,
+    (graph, results, trained): (&'g Graph, Results<'g>, Vec<(usize, Var<'g>)>),
+    (slabs, first_state): (&SlabLayout, usize),
+    resident: bool,
+) -> Result<Arc<Plan>, Error> {
+    let target = device.target();
+    let mut gradients = Vec::new();
+    for (i, dx) in trained {
+        gradients.resize(slabs.segments.len(), None);
+        if let Some(slot) = gradients.get_mut(i) {
+            *slot = Some(dx);
+        }
+    }
+    let update = step.update.as_ref();
     let mut plan = plan::lower(&Request {
-        name: purpose.name(),
-        graph: &graph,
-        outputs: traced.outputs,
-        readbacks: traced.readbacks,
-        gradients: traced.gradients,
-        optimizer: training.then_some(&*spec.optimizer),
-        clip_norm: spec.clip_norm.filter(|_| training),
+        name: &step.name,
+        graph,
+        outputs: results.outputs,
+        readbacks: results.reports,
+        gradients,
+        optimizer: update.map(|u| &*u.optimizer),
+        clip_norm: update.and_then(|u| u.clip_norm),
+        first_state,
         resident: spec.resident.filter(|_| resident),
         slabs: slabs.clone(),
         target: &target,
@@ -235,10 +263,5 @@ pub(crate) fn lower(
     if let Some(sabotage) = spec.sabotage {
         sabotage(&mut plan);
     }
-    Ok(Lowered {
-        plan: Arc::new(plan),
-        leaves,
-        slabs,
-        output: traced.prediction,
-    })
+    Ok(Arc::new(plan))
 }

@@ -21,12 +21,16 @@ pub struct Request<'a, 'g> {
     pub outputs: Vec<(String, Var<'g>)>,
     /// Scalars that every step reports. `scale · Σ vector` costs no kernel.
     pub readbacks: Vec<(String, Var<'g>)>,
-    /// The gradient of each parameter of the slabs, in their order; empty if nothing is trained.
-    pub gradients: Vec<Var<'g>>,
+    /// The gradient of each parameter of the slabs, in their order; `None` for those that the
+    /// step does not train. Empty if nothing is trained.
+    pub gradients: Vec<Option<Var<'g>>>,
     /// How parameters change; only with gradients.
     pub optimizer: Option<&'a dyn Optimizer>,
     /// The largest norm of all gradients together; only with an optimizer.
     pub clip_norm: Option<f64>,
+    /// The number of the optimizer's first state vector. Steps that train the same parameters
+    /// have states of different numbers.
+    pub first_state: usize,
     /// Samples of a data set that lies on the device; the step takes its batch from it.
     pub resident: Option<usize>,
     /// Where parameters lie: the same for all plans of a model.
@@ -100,7 +104,7 @@ pub fn lower(request: &Request<'_, '_>) -> Result<Plan, PlanError> {
         wanted.push((vector.id(), Destination::Ring(name.clone(), scale)));
     }
     for (i, dx) in request.gradients.iter().enumerate() {
-        wanted.push((dx.id(), Destination::Grad(i)));
+        wanted.extend(dx.map(|dx| (dx.id(), Destination::Grad(i))));
     }
     for (name, var) in &request.outputs {
         wanted.push((var.id(), Destination::Output(name.clone())));
@@ -116,7 +120,7 @@ pub fn lower(request: &Request<'_, '_>) -> Result<Plan, PlanError> {
     }
     if request.optimizer.is_some() && request.gradients.len() != request.slabs.segments.len() {
         return Err(PlanError::Request(format!(
-            "an optimizer needs the gradient of each of {} parameters, found {}",
+            "an optimizer needs a place for the gradient of each of {} parameters, found {}",
             request.slabs.segments.len(),
             request.gradients.len()
         )));
@@ -131,7 +135,9 @@ pub fn lower(request: &Request<'_, '_>) -> Result<Plan, PlanError> {
     let late = builder.kernels(&ir, &clusters, destinations);
     schedule::order(&mut builder.plan);
     if let Some(optimizer) = request.optimizer {
-        update::append(&mut builder, optimizer, request.clip_norm)?;
+        let trained: Vec<bool> = request.gradients.iter().map(Option::is_some).collect();
+        let runs = request.slabs.runs(&trained);
+        update::append(&mut builder, optimizer, &runs, request)?;
     }
     for (value, state) in late {
         builder.copy(value, state);

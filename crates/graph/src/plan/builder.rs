@@ -259,10 +259,9 @@ impl Builder {
             }
         }
         for (shard, elements) in self.plan.slabs.shards.clone().into_iter().enumerate() {
-            for role in [Role::Params(shard), Role::Grads(shard)] {
-                if let Some(b) = self.plan.buffers.iter_mut().find(|b| b.role == role) {
-                    b.bytes = elements * 4;
-                }
+            let role = Role::Params(shard);
+            if let Some(b) = self.plan.buffers.iter_mut().find(|b| b.role == role) {
+                b.bytes = elements * 4;
             }
         }
         // Nothing is computed where there are no elements.

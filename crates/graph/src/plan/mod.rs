@@ -28,7 +28,7 @@ pub use check::CheckError;
 pub use kernel::{
     Binding, Fragment, Kernel, KernelKind, MatMulKernel, Matrix, Operand, ScatterKernel, TakeKernel,
 };
-pub use slab::{Segment, SlabError, SlabLayout};
+pub use slab::{Run, Segment, SlabError, SlabLayout};
 
 use std::sync::Arc;
 

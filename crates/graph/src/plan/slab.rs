@@ -30,6 +30,17 @@ pub struct Segment {
     pub len: u64,
 }
 
+/// Parameters that lie side by side, with the padding between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The shard.
+    pub shard: usize,
+    /// First element, a multiple of 64.
+    pub offset: u64,
+    /// Elements, a multiple of 64.
+    pub len: u64,
+}
+
 /// A parameter that no binding of the device can hold.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error(
@@ -53,36 +64,83 @@ impl SlabLayout {
     /// # Errors
     /// If a parameter is larger than a shard may be.
     pub fn new(params: &[ParamInfo], target: &Target) -> Result<Self, SlabError> {
+        Self::default().extended(params, |_| true, target)
+    }
+
+    /// This layout with more parameters in shards of their own, so that nothing moves. Those that
+    /// are trained together (asked by their index in `params`) lie side by side, before the
+    /// others.
+    ///
+    /// # Errors
+    /// If a parameter is larger than a shard may be.
+    pub fn extended(
+        mut self,
+        params: &[ParamInfo],
+        trained: impl Fn(usize) -> bool,
+        target: &Target,
+    ) -> Result<Self, SlabError> {
+        let known = self.shards.len();
+        let (mut order, others): (Vec<usize>, Vec<usize>) =
+            (0..params.len()).partition(|&i| trained(i));
+        order.extend(others);
+        let mut placed = Vec::with_capacity(params.len());
+        for (i, param) in order.into_iter().filter_map(|i| Some((i, params.get(i)?))) {
+            placed.push((i, self.place(param, known, target)?));
+        }
+        placed.sort_by_key(|(i, _)| *i);
+        self.segments
+            .extend(placed.into_iter().map(|(_, segment)| segment));
+        Ok(self)
+    }
+
+    /// The place of one more parameter, in a shard after the first `known`.
+    fn place(
+        &mut self,
+        param: &ParamInfo,
+        known: usize,
+        target: &Target,
+    ) -> Result<Segment, SlabError> {
         let limit = target.max_shard_bytes() / 4;
-        let mut layout = Self::default();
-        for param in params {
-            let len = param.shape.numel() as u64;
-            let padded = len.next_multiple_of(ALIGN);
-            if padded > limit {
-                return Err(SlabError {
-                    name: param.name.clone(),
-                    bytes: len * 4,
-                    target: target.name.clone(),
-                    limit: limit * 4,
-                });
-            }
-            match layout.shards.last() {
-                Some(used) if used + padded <= limit => {}
-                _ => layout.shards.push(0),
-            }
-            let shard = layout.shards.len() - 1;
-            if let Some(used) = layout.shards.last_mut() {
-                let segment = Segment {
-                    name: param.name.clone(),
-                    shard,
-                    offset: *used,
-                    len,
-                };
-                layout.segments.push(segment);
-                *used += padded;
+        let len = param.shape.numel() as u64;
+        let padded = len.next_multiple_of(ALIGN);
+        if padded > limit {
+            return Err(SlabError {
+                name: param.name.clone(),
+                bytes: len * 4,
+                target: target.name.clone(),
+                limit: limit * 4,
+            });
+        }
+        let fits = |used: &u64| used + padded <= limit;
+        if self.shards.len() == known || !self.shards.last().is_some_and(fits) {
+            self.shards.push(0);
+        }
+        let shard = self.shards.len() - 1;
+        let used = self.shards.last_mut();
+        let offset = used.map_or(0, |used| std::mem::replace(used, *used + padded));
+        Ok(Segment {
+            name: param.name.clone(),
+            shard,
+            offset,
+            len,
+        })
+    }
+
+    /// The runs of the parameters that are trained: one flag for each segment.
+    pub fn runs(&self, trained: &[bool]) -> Vec<Run> {
+        let flags = self.segments.iter().zip(trained);
+        let mut segments: Vec<&Segment> = flags.filter_map(|(s, t)| t.then_some(s)).collect();
+        segments.sort_by_key(|s| (s.shard, s.offset));
+        let mut runs: Vec<Run> = Vec::new();
+        for segment in segments {
+            let &Segment { shard, offset, .. } = segment;
+            let len = segment.len.next_multiple_of(ALIGN);
+            match runs.last_mut() {
+                Some(run) if run.shard == shard && run.offset + run.len == offset => run.len += len,
+                _ => runs.push(Run { shard, offset, len }),
             }
         }
-        Ok(layout)
+        runs
     }
 
     /// The place of a parameter.

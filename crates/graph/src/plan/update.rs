@@ -1,8 +1,8 @@
-//! The optimizer: one kernel for each shard of the slabs, and one more to clip by norm.
+//! The optimizer: one kernel for each run of trained parameters, and one more to clip by norm.
 
-use super::build::PlanError;
+use super::build::{PlanError, Request};
 use super::builder::{Builder, UNPLACED};
-use super::{Role, ValueId};
+use super::{Role, Run, ValueId};
 use crate::ops::{Meta, Reduction};
 use crate::passes::partial;
 use crate::{DType, Graph, Optimizer, Shape, Var};
@@ -10,26 +10,25 @@ use crate::{DType, Graph, Optimizer, Shape, Var};
 pub(super) fn append(
     builder: &mut Builder,
     optimizer: &dyn Optimizer,
-    clip_norm: Option<f64>,
+    runs: &[Run],
+    request: &Request<'_, '_>,
 ) -> Result<(), PlanError> {
-    let shards = builder.plan.slabs.shards.clone();
-    let grads: Vec<ValueId> = (0..shards.len())
-        .map(|shard| slab(builder, Role::Grads(shard), "grads", &shards))
+    let grads: Vec<ValueId> = runs
+        .iter()
+        .map(|run| slab(builder, Role::Grads(run.shard), "grads", run))
         .collect();
-    let mut squares = Vec::new();
-    if clip_norm.is_some() {
-        for &grad in &grads {
-            squares.push(square_sums(builder, grad)?);
-        }
-    }
-    for (shard, &grad) in grads.iter().enumerate() {
-        let param = slab(builder, Role::Params(shard), "params", &shards);
+    let squares = match request.clip_norm {
+        Some(_) => Some(square_sums(builder, &grads)?),
+        None => None,
+    };
+    for (run, &grad) in runs.iter().zip(&grads) {
+        let param = slab(builder, Role::Params(run.shard), "params", run);
         let mut inputs = vec![param, grad];
-        for (k, name) in optimizer.states().iter().enumerate() {
-            inputs.push(slab(builder, Role::OptimizerState(k, shard), name, &shards));
+        for (k, name) in (request.first_state..).zip(optimizer.states()) {
+            inputs.push(slab(builder, Role::OptimizerState(k, run.shard), name, run));
         }
         let states = inputs[2..].to_vec();
-        inputs.extend(&squares);
+        inputs.extend(squares);
         let graph = Graph::new();
         let vars: Vec<Var<'_>> = inputs
             .iter()
@@ -39,9 +38,9 @@ pub(super) fn append(
             })
             .collect();
         let (vectors, sums) = vars.split_at(2 + states.len());
-        let grad = match clip_norm {
-            Some(limit) => vectors[1] * clip_factor(sums, limit),
-            None => vectors[1],
+        let grad = match (request.clip_norm, sums.first()) {
+            (Some(limit), Some(sums)) => vectors[1] * clip_factor(*sums, limit),
+            _ => vectors[1],
         };
         let update = graph.within("optimizer", None, || {
             optimizer.update(vectors[0], grad, &vectors[2..])
@@ -60,33 +59,59 @@ pub(super) fn append(
     Ok(())
 }
 
-/// A whole shard as one vector.
-fn slab(builder: &mut Builder, role: Role, name: &str, shards: &[u64]) -> ValueId {
-    let shard = match role {
-        Role::Params(s) | Role::Grads(s) | Role::OptimizerState(_, s) => s,
-        _ => 0,
-    };
-    let len = shards.get(shard).copied().unwrap_or(0);
-    let meta = Meta::new(Shape::of(&[usize::try_from(len).unwrap_or(0)]), DType::F32);
+/// A run as one vector.
+fn slab(builder: &mut Builder, role: Role, name: &str, run: &Run) -> ValueId {
+    let meta = Meta::new(
+        Shape::of(&[usize::try_from(run.len).unwrap_or(0)]),
+        DType::F32,
+    );
     let buffer = builder.buffer(role);
-    builder.value(format!("{name}[{shard}]"), meta, buffer, 0)
+    let name = format!("{name}[{}]", run.shard);
+    builder.value(name, meta, buffer, run.offset * 4)
 }
 
 /// `min(1, limit / (‖g‖ + 10⁻⁶))`, as PyTorch's `clip_grad_norm_`.
-fn clip_factor<'g>(sums: &[Var<'g>], limit: f64) -> Var<'g> {
-    let total = sums.iter().map(|s| s.sum_all()).reduce(|a, b| a + b);
-    let graph = sums[0].graph();
-    let norm = total.unwrap_or_else(|| graph.scalar(0.0)).sqrt();
-    (graph.scalar(limit) / (norm + 1e-6)).minimum(1.0)
+fn clip_factor(sums: Var<'_>, limit: f64) -> Var<'_> {
+    let norm = sums.sum_all().sqrt();
+    (sums.graph().scalar(limit) / (norm + 1e-6)).minimum(1.0)
 }
 
-/// Sums of squares of the parts of a shard of gradients.
-fn square_sums(builder: &mut Builder, grad: ValueId) -> Result<ValueId, PlanError> {
+/// Sums of squares of the parts of all gradients: one kernel for each run, all in one vector, so
+/// that updates bind one buffer however many runs there are.
+fn square_sums(builder: &mut Builder, grads: &[ValueId]) -> Result<ValueId, PlanError> {
+    let sizes = |grad: &ValueId| builder.plan.values[grad.index()].meta.shape;
+    let shapes: Vec<Shape> = grads.iter().map(sizes).collect();
+    let parts = |shape: &Shape| parts(&Graph::new(), shape).shape().numel();
+    let total: usize = shapes.iter().map(parts).sum();
+    let meta = Meta::new(Shape::of(&[total]), DType::F32);
+    if let [grad] = grads {
+        let all = builder.value("square_sums".into(), meta, UNPLACED, 0);
+        part_sums(builder, *grad, all)?;
+        return Ok(all);
+    }
+    // Not in a slot: those are written as a whole.
+    let all = builder.appended("square_sums".into(), meta, Role::Outputs);
+    let place = &builder.plan.values[all.index()];
+    let (buffer, mut offset) = (place.buffer, place.offset);
+    for (&grad, shape) in grads.iter().zip(&shapes) {
+        let meta = Meta::new(Shape::of(&[parts(shape)]), DType::F32);
+        let part = builder.value("square_sums".into(), meta, buffer, offset);
+        part_sums(builder, grad, part)?;
+        offset += meta.bytes() as u64;
+    }
+    Ok(all)
+}
+
+fn part_sums(builder: &mut Builder, grad: ValueId, to: ValueId) -> Result<(), PlanError> {
     let shape = builder.plan.values[grad.index()].meta.shape;
     let graph = Graph::new();
-    let g = graph.input("grads", shape, DType::F32);
+    let sums = parts(&graph, &shape);
+    builder.lower_graph(&graph, &[grad], &[(sums, to)], "optimizer/norm")
+}
+
+/// Sums of squares of the parts of a vector of gradients, its graph's input.
+fn parts<'g>(graph: &'g Graph, shape: &Shape) -> Var<'g> {
+    let g = graph.input("grads", *shape, DType::F32);
     let sums = partial(g.square().reshape([1, shape.numel()]), Reduction::Sum);
-    let value = builder.value("square_sums".into(), sums.meta(), UNPLACED, 0);
-    builder.lower_graph(&graph, &[grad], &[(sums, value)], "optimizer/norm")?;
-    Ok(value)
+    sums.reshape(sums.shape().numel())
 }

@@ -134,6 +134,7 @@ impl Call<'_> {
             gradients: Vec::new(),
             optimizer: None,
             clip_norm: None,
+            first_state: 0,
             resident: None,
             slabs: SlabLayout::default(),
             target: &device.target(),

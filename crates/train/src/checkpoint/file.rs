@@ -9,13 +9,13 @@ use safetensors::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 
 use super::CheckpointError;
-use crate::memory::Kept;
+use crate::memory::{Holds, Kept};
 use crate::replace;
 
 /// The metadata entry.
 const ENTRY: &str = "gradus";
 /// Version of its content.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Where training stood.
 #[derive(Serialize, Deserialize)]
@@ -24,17 +24,26 @@ pub(super) struct Progress {
     pub(super) step: u32,
     pub(super) epoch: u32,
     pub(super) seed: u64,
+    pub(super) steps: Vec<Standing>,
+}
+
+/// Where one step stood.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Standing {
+    pub(super) name: String,
+    /// How often it ran.
+    pub(super) count: u32,
     pub(super) optimizer: String,
 }
 
 impl Progress {
-    pub(super) const fn new(step: u32, epoch: u32, seed: u64, optimizer: String) -> Self {
+    pub(super) const fn new(step: u32, epoch: u32, seed: u64, steps: Vec<Standing>) -> Self {
         Self {
             format: FORMAT,
             step,
             epoch,
             seed,
-            optimizer,
+            steps,
         }
     }
 }
@@ -89,7 +98,7 @@ fn parse(bytes: &[u8], kept: &[Kept]) -> Result<Found, CheckpointError> {
         // A tensor of ours may be missing because it has another name here: say both.
         let missing = kept
             .iter()
-            .find(|k| k.optimizer.is_none() && file.tensor(&k.name).is_err());
+            .find(|k| k.step().is_none() && file.tensor(&k.name).is_err());
         return Err(match missing {
             Some(kept) => absent(kept, &in_file),
             None => CheckpointError::Unknown {
@@ -102,17 +111,20 @@ fn parse(bytes: &[u8], kept: &[Kept]) -> Result<Found, CheckpointError> {
     for (kept, name) in kept.iter().zip(&names) {
         arrays.push(match file.tensor(name) {
             Ok(view) => Some(array(kept, name, &view)?),
-            Err(_) if kept.optimizer.is_some() => None,
+            Err(_) if kept.step().is_some() => None,
             Err(_) => return Err(absent(kept, &in_file)),
         });
     }
     // All vectors of an optimizer, or none: half of them would be of no use.
-    if arrays.iter().any(Option::is_none) {
-        let vectors = kept
-            .iter()
-            .zip(&mut arrays)
-            .filter(|(k, _)| k.optimizer.is_some());
-        vectors.for_each(|(_, array)| *array = None);
+    let missing = kept
+        .iter()
+        .zip(&arrays)
+        .filter(|(_, array)| array.is_none());
+    let missing: Vec<Option<usize>> = missing.map(|(kept, _)| kept.step()).collect();
+    for (kept, array) in kept.iter().zip(&mut arrays) {
+        if missing.contains(&kept.step()) {
+            *array = None;
+        }
     }
     Ok((arrays, progress))
 }
@@ -129,9 +141,9 @@ fn absent(kept: &Kept, in_file: &[&str]) -> CheckpointError {
 }
 
 fn file_name(kept: &Kept) -> String {
-    match kept.optimizer {
-        Some(state) => format!("{OPTIMIZER}{state}.{}", kept.name),
-        None => kept.name.clone(),
+    match &kept.holds {
+        Holds::Optimizer { vector, .. } => format!("{OPTIMIZER}{vector}.{}", kept.name),
+        Holds::Param(_) | Holds::State(_) => kept.name.clone(),
     }
 }
 

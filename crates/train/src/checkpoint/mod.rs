@@ -1,7 +1,8 @@
 //! Models as files: safetensors, with PyTorch's names.
 //!
 //! Parameters and states stand under their paths (`0.weight`), the optimizer's vectors under
-//! `optimizer.exp_avg.0.weight`. The metadata entry `gradus` says where training stood.
+//! `optimizer.exp_avg.0.weight`, those of the step `disc` under
+//! `optimizer.disc/exp_avg.0.weight`. The metadata entry `gradus` says where training stood.
 
 mod error;
 mod file;
@@ -10,8 +11,9 @@ use std::path::{Path, PathBuf};
 
 use gradus_graph::Array;
 
+use crate::model::Defined;
 use crate::{Error, Model};
-use file::Progress;
+use file::{Progress, Standing};
 
 pub use error::CheckpointError;
 
@@ -31,21 +33,16 @@ impl Model {
         for kept in &self.kept {
             tensors.push((kept, kept.read(&mut self.engine)?));
         }
-        let progress = Progress::new(
-            self.step,
-            self.epoch,
-            self.spec.seed,
-            format!("{:?}", self.spec.optimizer),
-        );
+        let progress = Progress::new(self.step, self.epoch, self.spec.seed, self.standing());
         file::write(path, &tensors, &progress).map_err(|source| failed(path, source))
     }
 
     /// Reads what [`Model::save`] wrote, or parameters alone from another program's safetensors
     /// file of the same names and shapes.
     ///
-    /// With the same optimizer, training then goes on with the bits of a run that was never
+    /// With the same optimizers, training then goes on with the bits of a run that was never
     /// interrupted. The vectors of another optimizer are left out and those of this one start
-    /// anew, with a line of log. On an error the model stays as it is.
+    /// anew, with a line of log. Steps of the program's own must be defined before. On an error the model stays as it is.
     ///
     /// # Errors
     /// If the file cannot be read, is damaged, or its tensors are not those of the model; the
@@ -64,30 +61,57 @@ impl Model {
                 }
             }
         }
-        let has_optimizer = arrays.iter().all(Option::is_some);
-        match progress {
-            Some(progress) if has_optimizer => {
-                self.step = progress.step;
-                self.epoch = progress.epoch;
-                self.spec.seed = progress.seed;
-                let ours = format!("{:?}", self.spec.optimizer);
-                if progress.optimizer != ours {
-                    log::info!(
-                        "{} was trained with {}, goes on with {ours}",
-                        path.display(),
-                        progress.optimizer
-                    );
-                }
+        let Some(progress) = progress else {
+            log::info!("{}: parameters only", path.display());
+            self.step = 0;
+            self.defined.iter_mut().for_each(|d| d.count = 0);
+            return Ok(());
+        };
+        let mut all = true;
+        let ours = self.standing();
+        for (i, (defined, ours)) in self.defined.iter_mut().zip(ours).enumerate() {
+            if defined.definition.update.is_none() {
+                continue;
             }
-            _ => {
-                self.step = 0;
+            let has_vectors = !self
+                .kept
+                .iter()
+                .zip(&arrays)
+                .any(|(kept, array)| array.is_none() && kept.step() == Some(i));
+            let theirs = progress.steps.iter().find(|s| s.name == ours.name);
+            let theirs = theirs.filter(|_| has_vectors);
+            defined.count = theirs.map_or(0, |s| s.count);
+            all &= theirs.is_some();
+            let theirs = theirs.map_or("nothing", |s| &s.optimizer);
+            if theirs != ours.optimizer {
                 log::info!(
-                    "{}: parameters only; the optimizer starts anew",
-                    path.display()
+                    "{}: step `{}` was trained with {theirs}, goes on with {}",
+                    path.display(),
+                    ours.name,
+                    ours.optimizer
                 );
             }
         }
+        self.step = 0;
+        if all {
+            self.step = progress.step;
+            self.epoch = progress.epoch;
+            self.spec.seed = progress.seed;
+        }
         Ok(())
+    }
+
+    /// Where each step stands.
+    fn standing(&self) -> Vec<Standing> {
+        let one = |defined: &Defined| Standing {
+            name: defined.definition.name.clone(),
+            count: defined.count,
+            optimizer: match &defined.definition.update {
+                Some(update) => format!("{:?}", update.optimizer),
+                None => "nothing".to_owned(),
+            },
+        };
+        self.defined.iter().map(one).collect()
     }
 }
 

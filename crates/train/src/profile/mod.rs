@@ -10,7 +10,7 @@ use gradus_graph::plan::{Kernel, Plan};
 use gradus_graph::timeline::Timeline;
 
 use crate::engine::Handle;
-use crate::trace::Purpose;
+use crate::supervised::TRAIN;
 use crate::{Error, Model};
 
 pub use peak::{Peak, Roof};
@@ -137,17 +137,25 @@ impl Model {
     /// # Errors
     /// If the device fails, or has no room for the largest array to copy: 128 MiB in all.
     pub fn profile(&mut self, steps: usize) -> Result<Profile, Error> {
+        self.profile_step(TRAIN, steps)
+    }
+
+    /// As [`Model::profile`], for a step of this name.
+    ///
+    /// # Errors
+    /// As [`Model::profile`]; also if there is no such step.
+    pub fn profile_step(&mut self, name: &str, steps: usize) -> Result<Profile, Error> {
+        let step = self.find(name)?;
         self.unchanged(|model, _| {
-            let (samples, resident) = (model.spec.batch, model.spec.resident.is_some());
-            let batch = model.spec.sample.clone();
-            let program = model.program((Purpose::Train, samples, resident))?;
-            model.feed_sample(program, &batch, Purpose::Train, resident)?;
+            let (samples, resident) = (model.spec.batch, model.is_resident(step));
+            let program = model.program((step, samples, resident))?;
+            model.feed_sample(step, program)?;
             for _ in 0..WARM_UP {
-                model.train(program, &[0], samples)?;
+                model.train((step, program), &[0], samples)?;
             }
             let mut recording = Recording::new();
             for _ in 0..steps.max(1) {
-                model.record(&mut recording, program, 0, samples)?;
+                model.record(&mut recording, (step, program), 0, samples)?;
             }
             // Their reports are about a batch that nobody asked for.
             model.engine.take_done().for_each(drop);

@@ -93,6 +93,7 @@ fn fastest(
         gradients: vec![],
         optimizer: None,
         clip_norm: None,
+        first_state: 0,
         resident: None,
         slabs: slabs.clone(),
         target: &target,

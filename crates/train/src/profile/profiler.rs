@@ -44,20 +44,20 @@ impl Model {
     pub(crate) fn train_profiled(
         &mut self,
         profiler: &mut Option<Profiler<'_>>,
-        program: Handle,
+        (step, program): (usize, Handle),
         firsts: &[u32],
         samples: usize,
     ) -> Result<(), Error> {
         let wanted = |p: &&mut Profiler<'_>| p.program.is_none_or(|first| first == program);
         let Some(active) = profiler.as_mut().filter(wanted) else {
-            return self.train(program, firsts, samples);
+            return self.train((step, program), firsts, samples);
         };
         active.program = Some(program);
         for &first in firsts {
             if (WARM_UP..WARM_UP + STEPS).contains(&active.seen) {
-                self.record(&mut active.recording, program, first, samples)?;
+                self.record(&mut active.recording, (step, program), first, samples)?;
             } else {
-                self.train(program, &[first], samples)?;
+                self.train((step, program), &[first], samples)?;
             }
             active.seen += 1;
         }

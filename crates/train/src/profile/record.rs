@@ -38,15 +38,15 @@ impl Model {
     pub(super) fn record(
         &mut self,
         recording: &mut Recording,
-        program: Handle,
+        (step, program): (usize, Handle),
         first: u32,
         samples: usize,
     ) -> Result<(), Error> {
         self.engine.drain()?;
-        let (row, number) = (self.spec.row(self.step, first), self.steps());
+        let (row, number) = (self.row(step, 0, first), self.steps());
         let begin = recording.start.elapsed().as_secs_f64();
         let timeline = self.engine.profile(program, &row, number, samples)?;
-        self.step = self.step.saturating_add(1);
+        self.advance(step, 1);
         recording.steps.push(Step {
             number,
             begin,

@@ -52,6 +52,15 @@ pub(super) fn rounding(terms: f64) -> f64 {
 }
 
 impl Reference {
+    /// That an array has these very values.
+    pub(super) fn bits(array: &Array) -> Self {
+        Self {
+            exact: numbers(array),
+            rounded: numbers(array),
+            terms: 0.0,
+        }
+    }
+
     /// Lets rounding lead as far as it did in any of these evaluations.
     pub(super) fn widen(&mut self, trials: &[Vec<f64>]) {
         for (i, (rounded, &exact)) in self.rounded.iter_mut().zip(&self.exact).enumerate() {

@@ -13,33 +13,35 @@ pub use bound::{Check, Failure};
 pub use report::Verification;
 pub use rules::Rules;
 
-use std::sync::Arc;
-
-use gradus_data::Batch;
 use gradus_graph::backend::StepRow;
-use gradus_graph::plan::{Plan, Role};
+use gradus_graph::plan::Role;
 use gradus_graph::{Array, Graph, NodeId, Var};
 
 use crate::engine::Handle;
-use crate::memory;
+use crate::memory::{self, Holds, Kept};
 use crate::program::readbacks;
-use crate::trace::Purpose;
-use crate::{Error, Model};
+use crate::step::{Definition, Update};
+use crate::supervised::{CLASSES, PROBABILITIES};
+use crate::{Error, Model, spec};
+use bound::{Reference, numbers};
 use case::Case;
-use whole::{Outcome, Step};
+use whole::Outcome;
 
 impl Model {
-    /// Runs one training step kernel by kernel and compares it with the reference:
+    /// Runs each step of the model that trains kernel by kernel and compares it with the
+    /// reference:
     ///
     /// - each kernel with what it means, on the inputs it really had;
     /// - loss, metrics, gradients, updated parameters and optimizer states with the original
     ///   graph, before any optimization;
     /// - the gradient rules with central differences of the loss in f64;
-    /// - the plans for evaluation and prediction, likewise;
+    /// - parameters that it does not train, and optimizer states of other steps, bit by bit;
+    /// - steps that train nothing, as those for evaluation and prediction, likewise;
     /// - every plan in one submit with the same plan kernel by kernel, bit by bit.
     ///
     /// The reference is plain code that shares nothing with the executors. The batch is taken
-    /// from the data that the model was compiled for. The model stays as it is. The reference is
+    /// from the data that the model was compiled for; inputs that only steps of the program's own
+    /// take are random. The model stays as it is. The reference is
     /// slow: seconds for a small model, minutes for a large one.
     ///
     /// # Errors
@@ -50,86 +52,137 @@ impl Model {
     }
 
     fn verify_from(&mut self, before: &[Array]) -> Result<Verification, Error> {
-        let batch = self.spec.sample.clone();
-        let resident = self.spec.resident.is_some();
-        let program = self.program((Purpose::Train, self.spec.batch, resident))?;
-        self.feed_sample(program, &batch, Purpose::Train, resident)?;
-        let row = self.spec.row(self.step, 0);
-        let (step, strict) = (self.steps(), self.device.is_cpu());
-        let (mut kernels, ring) = kernels::check(self.engine.parts(program)?, &row, step, strict)?;
+        let mut found = Verification::new(self.engine.describe());
+        for step in 0..self.defined.len() {
+            let Some(defined) = self.defined.get(step) else {
+                continue;
+            };
+            let name = defined.definition.name.as_str();
+            // Functions of what `predict` gives; a loss may know neither.
+            if matches!(name, PROBABILITIES | CLASSES) {
+                continue;
+            }
+            match &defined.definition.update {
+                Some(update) => {
+                    let update = update.clone();
+                    self.verify_training(step, &update, before, &mut found)?;
+                }
+                None => self.verify_usage(step, before, &mut found)?,
+            }
+        }
+        Ok(found)
+    }
+
+    /// Checks a step that trains, and leaves parameters and states as they were.
+    fn verify_training(
+        &mut self,
+        step: usize,
+        update: &Update,
+        before: &[Array],
+        found: &mut Verification,
+    ) -> Result<(), Error> {
+        let Some(defined) = self.defined.get(step) else {
+            return Ok(());
+        };
+        let (definition, place) = (defined.definition.clone(), defined.place.clone());
+        let samples = self.spec.batch;
+        let program = self.program((step, samples, self.is_resident(step)))?;
+        self.feed_sample(step, program)?;
+        let (row, number, strict) = (self.row(step, 0, 0), self.steps(), self.device.is_cpu());
+        let (kernels, ring) = kernels::check(self.engine.parts(program)?, &row, number, strict)?;
         let after = self.read_kept()?;
         let plan = self.engine.plan(program)?;
-        let outcome = self.outcome(&plan, &ring, &after)?;
+        let outcome = Outcome {
+            results: self.results(program, readbacks(&plan, &ring))?,
+            gradients: memory::gradients(&self.layout, &place.trained, &mut self.engine)?,
+            updated: self.by_param(step, &after),
+        };
 
         let graph = Graph::new();
-        let traced = self
-            .spec
-            .trace(&graph, &self.leaves, Purpose::Train, self.spec.batch)?;
-        let ids = |vars: &[Var<'_>]| vars.iter().map(Var::id).collect::<Vec<NodeId>>();
-        let gradients = ids(&traced.gradients);
-        let scores: Vec<NodeId> = traced.readbacks.iter().map(|(_, var)| var.id()).collect();
-        let case = self.case(&graph, &batch, before, row, Purpose::Train);
-        let optimizer = Arc::clone(&self.spec.optimizer);
-        let names: Vec<String> = self.leaves.params.iter().map(|p| p.name.clone()).collect();
-        let states = self.by_param(before);
-        let states: Vec<Vec<Array>> = states.into_iter().map(|s| s[1..].to_vec()).collect();
-        let check = Step {
+        let traced = definition.trace(&graph, &self.layout.leaves, samples)?;
+        let gradients = definition.gradients(&graph, &traced, &place.trained)?;
+        let gradients: Vec<NodeId> = gradients.iter().map(Var::id).collect();
+        let results = traced.reports.iter().chain(&traced.outputs);
+        let results: Vec<NodeId> = results.map(|(_, var)| var.id()).collect();
+        let case = self.case(&graph, &definition, before, row);
+        let names = place
+            .trained
+            .iter()
+            .filter_map(|&i| self.layout.leaves.params.get(i));
+        let names: Vec<String> = names.map(|p| p.name.clone()).collect();
+        let check = whole::Step {
             case: &case,
-            scores: &scores,
+            results: &results,
             gradients: &gradients,
-            optimizer: &optimizer,
-            clip_norm: self.spec.clip_norm,
+            update,
             names: &names,
-            states: &states,
+            vectors: &self.by_param(step, before),
             row: &row,
             strict,
         };
-        let [mut of_scores, of_gradients, of_updates] = check.check(&outcome)?;
-        let loss = scores.first().copied().unwrap_or(NodeId(0));
-        let rules = rules::check(&graph, &case, loss, &gradients)?;
+        let [of_results, of_gradients, of_updates] = check.check(&outcome)?;
+        let loss = results.first().copied().unwrap_or(NodeId(0));
+        let rules = rules::check(&graph, &case, loss, (&place.trained, &gradients))?;
+        let others = self.check_others(step, before, &after)?;
 
         self.restore(before)?;
-        self.feed_sample(program, &batch, Purpose::Train, resident)?;
-        self.engine.submit(program, &[row], step, self.spec.batch)?;
+        self.feed_sample(step, program)?;
+        self.engine.submit(program, &[row], number, samples)?;
         self.engine.drain()?;
         let reported = self.engine.take_done().last().map(|done| done.values);
-        let mut one_submit = same_bits(&self.read_kept()?, &after)
+        found.one_submit &= same_bits(&self.read_kept()?, &after)
             && reported.is_some_and(|values| values == readbacks(&plan, &ring));
         self.restore(before)?;
-        for purpose in [Purpose::Evaluate, Purpose::Predict] {
-            let usage = self.verify_usage(purpose, before)?;
-            kernels.extend(usage.kernels);
-            of_scores.extend(usage.results);
-            one_submit &= usage.one_submit;
-        }
-        Ok(Verification {
-            device: self.engine.describe(),
-            kernels,
-            scores: of_scores,
-            gradients: of_gradients,
-            updates: of_updates,
-            rules,
-            one_submit,
-        })
+        found.kernels.extend(kernels);
+        found.scores.extend(of_results);
+        found.gradients.extend(of_gradients);
+        found.updates.extend(of_updates.into_iter().chain(others));
+        found.rules.add(rules);
+        Ok(())
     }
 
-    /// Puts the sample where the plan takes its batch from.
-    pub(crate) fn feed_sample(
-        &mut self,
-        program: Handle,
-        batch: &Batch,
-        purpose: Purpose,
-        resident: bool,
-    ) -> Result<(), Error> {
-        let words = self.spec.words(batch, purpose);
-        if !resident {
+    /// What a step does not train must have the bits that it had.
+    fn check_others(
+        &self,
+        step: usize,
+        before: &[Array],
+        after: &[Array],
+    ) -> Result<Vec<Check>, Error> {
+        let Some(defined) = self.defined.get(step) else {
+            return Ok(Vec::new());
+        };
+        let (trained, name) = (&defined.place.trained, &defined.definition.name);
+        let stays = |kept: &Kept| match &kept.holds {
+            Holds::Param(i) => !trained.contains(i),
+            Holds::Optimizer { step: of, .. } => *of != step,
+            Holds::State(_) => false,
+        };
+        let mut checks = Vec::new();
+        for (kept, (before, after)) in self.kept.iter().zip(before.iter().zip(after)) {
+            if stays(kept) {
+                let reference = Reference::bits(before);
+                let name = format!("{} beside `{name}`", kept.name);
+                checks.push(reference.judge(name, &numbers(after), true, || Ok(Vec::new()))?);
+            }
+        }
+        Ok(checks)
+    }
+
+    /// Puts the sample of a step where its plan takes the batch from.
+    pub(crate) fn feed_sample(&mut self, step: usize, program: Handle) -> Result<(), Error> {
+        let Some(defined) = self.defined.get(step) else {
+            return Ok(());
+        };
+        let fields = defined.definition.fields.clone();
+        let words = spec::words(&fields, &defined.definition.sample);
+        if !self.is_resident(step) {
             let words = words
                 .iter()
                 .map(|(name, words)| (name.as_str(), &words[..]));
             return self.engine.feed(program, words, self.spec.batch);
         }
         // Samples and order both backwards, so that a kernel that forgets the order is found out.
-        for (i, field) in self.spec.fields(Purpose::Train).enumerate() {
+        for (i, field) in fields.iter().enumerate() {
             let found = words.iter().find(|(name, _)| *name == field.name);
             let samples = found
                 .map_or(&[][..], |(_, words)| words)
@@ -142,44 +195,57 @@ impl Model {
         self.engine.write(&Role::Order, 0, &order)
     }
 
-    fn outcome(&mut self, plan: &Plan, ring: &[f32], after: &[Array]) -> Result<Outcome, Error> {
-        let values = readbacks(plan, ring);
-        let names = plan.readbacks.iter().map(|r| r.name.clone());
-        Ok(Outcome {
-            scores: names.zip(values).collect(),
-            gradients: memory::gradients(&self.leaves, plan, &mut self.engine)?,
-            updated: self.by_param(after),
-        })
+    /// For each parameter that a step trains its value and its optimizer states.
+    fn by_param(&self, step: usize, arrays: &[Array]) -> Vec<Vec<Array>> {
+        let trained = self.defined.get(step).map_or(&[][..], |d| &d.place.trained);
+        let of = |i: usize| {
+            let is_of = move |kept: &Kept| match &kept.holds {
+                Holds::Param(param) => *param == i,
+                Holds::Optimizer {
+                    step: of, param, ..
+                } => *of == step && *param == i,
+                Holds::State(_) => false,
+            };
+            let kept = self.kept.iter().zip(arrays);
+            kept.filter(move |(kept, _)| is_of(kept))
+                .map(|(_, array)| array.clone())
+        };
+        trained.iter().map(|&i| of(i).collect()).collect()
     }
 
-    /// For each parameter its value and its optimizer states.
-    fn by_param(&self, kept: &[Array]) -> Vec<Vec<Array>> {
-        let params = self.leaves.params.len();
-        let mirrors = 1 + self.spec.optimizer.states().len();
-        let one = |i: usize| (0..mirrors).filter_map(move |k| kept.get(k * params + i).cloned());
-        (0..params).map(|i| one(i).collect()).collect()
-    }
-
-    /// The nodes of a graph traced for `purpose`, with the batch and what is kept.
-    fn case(
-        &self,
-        graph: &Graph,
-        batch: &Batch,
-        before: &[Array],
-        row: StepRow,
-        purpose: Purpose,
-    ) -> Case {
-        let params = self.leaves.params.len();
-        let states = before.len() - self.leaves.states.len();
-        let fields = self.spec.fields(purpose);
+    /// The nodes of a graph traced for a step, with its sample and what is kept.
+    fn case(&self, graph: &Graph, step: &Definition, before: &[Array], row: StepRow) -> Case {
+        let params = self.layout.leaves.params.len();
+        let states = before.len() - self.layout.leaves.states.len();
+        let sample = &step.sample;
+        let inputs = step
+            .fields
+            .iter()
+            .filter_map(|f| sample.get(&f.name).cloned());
         Case {
-            what: format!("the graph of `{}`", purpose.name()),
+            what: format!("the graph of `{}`", step.name),
             nodes: graph.nodes(),
-            inputs: fields.filter_map(|f| batch.get(&f.name).cloned()).collect(),
+            inputs: inputs.collect(),
             params: before.iter().take(params).cloned().collect(),
             states: before.iter().skip(states).cloned().collect(),
             row,
         }
+    }
+
+    /// What a step gave: reports, and outputs from memory.
+    fn results(
+        &mut self,
+        program: Handle,
+        reports: Vec<f64>,
+    ) -> Result<Vec<(String, Vec<f64>)>, Error> {
+        let plan = self.engine.plan(program)?;
+        let names = plan.readbacks.iter().map(|r| r.name.clone());
+        let mut results: Vec<_> = names.zip(reports.into_iter().map(|v| vec![v])).collect();
+        for name in self.engine.outputs(program) {
+            let array = self.engine.output(program, &name)?;
+            results.push((name, numbers(&array)));
+        }
+        Ok(results)
     }
 }
 

@@ -30,6 +30,19 @@ pub struct Verification {
 }
 
 impl Verification {
+    /// Nothing found yet.
+    pub(super) const fn new(device: String) -> Self {
+        Self {
+            device,
+            kernels: Vec::new(),
+            scores: Vec::new(),
+            gradients: Vec::new(),
+            updates: Vec::new(),
+            rules: Rules::new(),
+            one_submit: true,
+        }
+    }
+
     /// True if everything is within its bound.
     pub fn passed(&self) -> bool {
         self.one_submit && self.rules.passed() && self.checks().all(Check::passed)

@@ -40,31 +40,47 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// Nothing found yet.
+    pub(super) const fn new() -> Self {
+        Self {
+            difference: 0.0,
+            allowed: TOLERANCE,
+            wrong: None,
+        }
+    }
+
+    /// Adds what was found about another step.
+    pub(super) fn add(&mut self, other: Self) {
+        self.difference = self.difference.max(other.difference);
+        self.wrong = self.wrong.take().or(other.wrong);
+    }
+
     /// True if gradients agree with differences.
     pub const fn passed(&self) -> bool {
         self.wrong.is_none()
     }
 }
 
-/// Checks the rules that a model uses. `case` holds the nodes of `graph`.
+/// Checks the rules that a step uses. `case` holds the nodes of `graph`; the parameters of these
+/// numbers have these gradients.
 pub(super) fn check(
     graph: &Graph,
     case: &Case,
     loss: NodeId,
-    gradients: &[NodeId],
+    (trained, gradients): (&[usize], &[NodeId]),
 ) -> Result<Rules, Error> {
     let case = &nearby(case);
     let forward = Forward::new(case, loss)?;
     let gradients = case.eval::<f64>(gradients)?;
     // One parameter at a time, so that a large gradient hides no small one.
-    let params = case.params.len();
+    let params = trained.len();
     let together = if params <= ALONE { 1 } else { params };
     let groups = (0..params)
         .step_by(together)
         .map(|first| first..first + together);
     let mut difference = 0.0f64;
     for group in groups {
-        difference = difference.max(forward.along_params(&group, &gradients, loss)?);
+        difference = difference.max(forward.along_params((trained, &gradients), &group, loss)?);
     }
     let wrong = if difference <= TOLERANCE {
         None
@@ -134,10 +150,11 @@ impl<'a> Forward<'a> {
     /// The relative difference along some of the parameters.
     fn along_params(
         &self,
+        (trained, gradients): (&[usize], &[Vec<f64>]),
         group: &Range<usize>,
-        gradients: &[Vec<f64>],
         loss: NodeId,
     ) -> Result<f64, Error> {
+        let trained = trained.get(group.clone()).unwrap_or_default();
         let gradients = gradients.get(group.clone()).unwrap_or_default();
         self.best(|rng| {
             let directions = gradients.iter().map(|g| direction(rng, g.len()));
@@ -145,9 +162,10 @@ impl<'a> Forward<'a> {
             let slope = slope(gradients, &directions);
             let along = move |h: f64| {
                 let mut feeds = self.feeds.clone();
-                let params = feeds.params.iter_mut().skip(group.start);
-                for (param, v) in params.zip(&directions) {
-                    *param = shifted(param, v, h);
+                for (&i, v) in trained.iter().zip(&directions) {
+                    if let Some(param) = feeds.params.get_mut(i) {
+                        *param = shifted(param, v, h);
+                    }
                 }
                 self.loss(&self.nodes, &feeds, loss)
             };

@@ -1,19 +1,18 @@
 //! A whole step against the reference on the original graph, before any pass.
 
-use std::sync::Arc;
-
 use gradus_graph::backend::StepRow;
 use gradus_graph::{Array, DType, Graph, NodeId, Optimizer, Var};
 
 use super::bound::{Check, Reference, numbers};
 use super::case::Case;
 use crate::Error;
+use crate::step::Update;
 
 /// What a step on the device left behind.
 pub(super) struct Outcome {
-    /// Names and values of loss and metrics.
-    pub(super) scores: Vec<(String, f64)>,
-    /// The gradient of each parameter.
+    /// Names and values of loss, metrics and outputs.
+    pub(super) results: Vec<(String, Vec<f64>)>,
+    /// The gradient of each parameter that is trained.
     pub(super) gradients: Vec<Array>,
     /// Each parameter after the step, then its optimizer states.
     pub(super) updated: Vec<Vec<Array>>,
@@ -22,14 +21,14 @@ pub(super) struct Outcome {
 /// What the step should leave behind, and from where it starts.
 pub(super) struct Step<'a> {
     pub(super) case: &'a Case,
-    /// Loss and metrics.
-    pub(super) scores: &'a [NodeId],
+    /// Loss, metrics and outputs.
+    pub(super) results: &'a [NodeId],
     pub(super) gradients: &'a [NodeId],
-    pub(super) optimizer: &'a Arc<dyn Optimizer>,
-    pub(super) clip_norm: Option<f64>,
+    pub(super) update: &'a Update,
+    /// The parameters that are trained.
     pub(super) names: &'a [String],
-    /// For each parameter its optimizer states before the step.
-    pub(super) states: &'a [Vec<Array>],
+    /// Each of them before the step, then its optimizer states.
+    pub(super) vectors: &'a [Vec<Array>],
     pub(super) row: &'a StepRow,
     pub(super) strict: bool,
 }
@@ -37,7 +36,7 @@ pub(super) struct Step<'a> {
 impl Step<'_> {
     /// Loss and metrics, gradients, updated parameters and optimizer states.
     pub(super) fn check(&self, outcome: &Outcome) -> Result<[Vec<Check>; 3], Error> {
-        let wanted: Vec<NodeId> = self.scores.iter().chain(self.gradients).copied().collect();
+        let wanted: Vec<NodeId> = self.results.iter().chain(self.gradients).copied().collect();
         let exact = self.case.eval::<f64>(&wanted)?;
         let rounded = self.case.eval::<f32>(&wanted)?;
         let terms = self.case.terms();
@@ -53,12 +52,12 @@ impl Step<'_> {
         let judge = |name: &str, reference: &mut Reference, found: &[f64], node: NodeId| {
             self.case.judge(reference, name, found, self.strict, node)
         };
-        let (of_scores, of_gradients) = references.split_at_mut(self.scores.len());
+        let (of_scores, of_gradients) = references.split_at_mut(self.results.len());
         let mut scores = Vec::new();
-        for (((name, value), reference), &node) in
-            outcome.scores.iter().zip(of_scores).zip(self.scores)
+        for (((name, values), reference), &node) in
+            outcome.results.iter().zip(of_scores).zip(self.results)
         {
-            scores.push(judge(name, reference, &[*value], node)?);
+            scores.push(judge(name, reference, values, node)?);
         }
         let mut gradients = Vec::new();
         for (((name, found), reference), &node) in self
@@ -84,7 +83,8 @@ impl Step<'_> {
     fn clip(&self, gradients: &[Reference]) -> f64 {
         let squares = gradients.iter().flat_map(|g| &g.exact).map(|g| g * g);
         let norm = squares.sum::<f64>().sqrt();
-        self.clip_norm
+        self.update
+            .clip_norm
             .map_or(1.0, |most| (most / (norm + 1e-6)).min(1.0))
     }
 
@@ -98,10 +98,11 @@ impl Step<'_> {
         clip: f64,
         found: &[Array],
     ) -> Result<Vec<Check>, Error> {
-        let (Some(param), Some(states)) = (self.case.params.get(i), self.states.get(i)) else {
+        let Some([param, states @ ..]) = self.vectors.get(i).map(Vec::as_slice) else {
             return Ok(Vec::new());
         };
-        let rule = Rule::new(&**self.optimizer, param.shape().numel(), self.row)?;
+        let optimizer = &*self.update.optimizer;
+        let rule = Rule::new(optimizer, param.shape().numel(), self.row)?;
         let largest = gradient.exact.iter().map(|g| g.abs()).fold(0.0, f64::max);
         let base = super::bound::rounding(gradient.terms) * largest;
         let scaled = |by: &dyn Fn(usize) -> f64| -> Vec<f64> {
@@ -118,7 +119,7 @@ impl Step<'_> {
         let rounded = middle.eval::<f32>(&rule.outputs)?;
         let above = case(scaled(&|k| off(k)))?.eval::<f64>(&rule.outputs)?;
         let below = case(scaled(&|k| -off(k)))?.eval::<f64>(&rule.outputs)?;
-        let names = std::iter::once("update").chain(self.optimizer.states().iter().copied());
+        let names = std::iter::once("update").chain(optimizer.states().iter().copied());
         let mut checks = Vec::new();
         for (k, (what, found)) in names.zip(found).enumerate() {
             let get = |of: &[Vec<f64>]| of.get(k).cloned().unwrap_or_default();
