@@ -160,7 +160,9 @@ fn classes_lie_where_they_are_said_to() {
     assert_eq!(loss.label_bound(&x.shape()), Some(3));
     let target = graph.input("t", [2, 5, 5], DType::I32);
     let scope = Scope::root(&graph, true);
-    Accuracy::new().forward(&scope, &loss, x, target);
+    let accuracy = Accuracy::new();
+    accuracy.forward(&scope, &loss, x, target);
+    accuracy.forward(&scope, &loss, x, x.softmax());
     graph.check().unwrap();
 }
 

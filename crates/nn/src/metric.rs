@@ -52,12 +52,11 @@ impl Metric for Accuracy {
         if prediction.is_poisoned() || target.is_poisoned() {
             return prediction;
         }
-        let found = loss
-            .classes(prediction)
-            .unwrap_or_else(|| prediction.argmax(-1));
+        let classes = |v: Var<'g>| loss.classes(v).unwrap_or_else(|| v.argmax(-1));
+        let found = classes(prediction);
         let wanted = match target.dtype() {
             DType::F32 if target.shape() == found.shape() => target.gt(0.5).cast(DType::I32),
-            DType::F32 if target.shape() == prediction.shape() => target.argmax(-1),
+            DType::F32 if target.shape() == prediction.shape() => classes(target),
             _ => target.cast(DType::I32),
         };
         if found.shape() != wanted.shape() {

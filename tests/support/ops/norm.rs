@@ -16,7 +16,10 @@ fn normalize(sharing: Sharing) -> Normalize {
 pub(super) fn rows() -> Vec<Row> {
     use Sharing::{Batch, Groups};
     let mut rows = Vec::new();
-    let cases: [(&'static str, Sharing, &[usize]); 15] = [
+    let cases: [(&'static str, Sharing, &[usize]); 17] = [
+        // By samples: few channels of many elements.
+        ("batch_norm", Batch, &[5, 3, 41, 41]),
+        ("batch_norm", Batch, &[2, 1, 4099]),
         ("batch_norm", Batch, &[7, 3]),
         ("batch_norm", Batch, &[257, 1]),
         ("batch_norm", Batch, &[2, 5]),
@@ -53,8 +56,12 @@ pub(super) fn rows() -> Vec<Row> {
         rows.push(built.note("plain").sums_over(count).ulps(NORM));
     }
     // The deviation is 1/1000 of the mean: what is centered has lost 10 bits already.
-    for (op, sharing) in [("batch_norm", Batch), ("group_norm", Groups(2))] {
-        let input = [Gen::uniform([8, 4, 6, 6], 999.0, 1001.0)];
+    for (op, sharing, shape) in [
+        ("batch_norm", Batch, [8, 4, 6, 6]),
+        ("batch_norm", Batch, [9, 2, 32, 32]),
+        ("group_norm", Groups(2), [8, 4, 6, 6]),
+    ] {
+        let input = [Gen::uniform(shape, 999.0, 1001.0)];
         let built = row(op, input, move |_, x| {
             x[0].composite(normalize(sharing), &[])
         });
@@ -67,7 +74,8 @@ pub(super) fn rows() -> Vec<Row> {
         );
     }
     for (op, sharing, shape) in [
-        ("batch_norm", Batch, &[4, 2, 17][..]),
+        ("batch_norm", Batch, &[4, 1, 2053][..]),
+        ("batch_norm", Batch, &[4, 2, 17]),
         ("batch_norm", Batch, &[5, 3]),
         ("group_norm", Groups(2), &[2, 4, 3]),
     ] {
@@ -78,12 +86,12 @@ pub(super) fn rows() -> Vec<Row> {
         rows.push(built.note("second order").sums_over(64).ulps(4096.0));
     }
     rows.push(
-        row("batch_norm", [Gen::normal([6, 4, 5, 5])], |_, x| {
+        row("batch_norm", [Gen::normal([6, 4, 40, 40])], |_, x| {
             let [mean, variance] = normalize(Batch).moments(x[0] * 3.0 + 1.0);
             mean * variance
         })
         .note("moments")
-        .sums_over(150)
+        .sums_over(9600)
         .ulps(NORM),
     );
     rows.extend(blocks());

@@ -1,7 +1,14 @@
 //! Normalization by the mean and variance of a batch, or of groups of channels.
 
 use super::{Composite, Meta};
+use crate::passes::split;
 use crate::{DType, Shape, Var};
+
+/// Elements of a sample's row below which it is no part of its own.
+const SHORTEST: usize = 16;
+
+/// Terms of a sum that is divided whatever the number of channels.
+const VERY_LONG: usize = 16 * split::LONG;
 
 /// Which elements of `[N, C, …]` share a mean and a variance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,10 +19,6 @@ pub enum Sharing {
     /// normalization; with a group for each channel, instance normalization.
     Groups(usize),
 }
-
-/// Elements on the spatial axes from which on the sums of a batch are taken sample by sample
-/// first: rows that lie together in memory, and many of them.
-const LONG: usize = 16;
 
 /// Subtracts the mean and divides by the standard deviation, then scales and shifts each channel:
 /// `[N, C, …] -> [N, C, …]`, with `w` and `b` `[C]` or without both.
@@ -62,7 +65,7 @@ impl Normalize {
     /// The mean over what is shared of a view, and the axes that are left of it with size 1.
     fn mean<'g>(&self, view: Var<'g>) -> Var<'g> {
         match self.sharing {
-            Sharing::Batch if view.dim(3) >= LONG => mean(mean(view, &[3]), &[0]),
+            Sharing::Batch if by_samples(view) => mean(mean(view, &[3]), &[0]),
             Sharing::Batch => mean(view, &[0, 3]),
             Sharing::Groups(_) => mean(view, &[2, 3]),
         }
@@ -71,7 +74,7 @@ impl Normalize {
     /// Mean and variance (biased) of a view. The variance is a mean of squares of what is centered
     /// before: around the mean itself, or around that of each sample, which is corrected then.
     fn statistics<'g>(&self, view: Var<'g>) -> [Var<'g>; 2] {
-        if self.sharing != Sharing::Batch || view.dim(3) < LONG {
+        if self.sharing != Sharing::Batch || !by_samples(view) {
             let center = self.mean(view);
             return [center, self.mean((view - center).square())];
         }
@@ -173,6 +176,16 @@ impl Composite for Normalize {
         let dx = (dy - means[0] - hat * means[1]) * scale;
         vec![finish(dx), channels(dw), channels(db)]
     }
+}
+
+/// Are the sums of a batch taken sample by sample first? A GPU divides long reductions to few
+/// elements anyway: rows that lie together in memory are better parts than any others, and tell
+/// the variance in the same reading. Channels that are many, or short, are one kernel each way.
+fn by_samples(view: Var<'_>) -> bool {
+    let (channels, spatial) = (view.dim(1), view.dim(3));
+    let terms = view.dim(0) * spatial;
+    let divided = terms >= split::LONG && channels <= split::FEW;
+    spatial >= SHORTEST && (divided || terms >= VERY_LONG)
 }
 
 /// The mean over these axes, which stay with size 1. Terms are scaled rather than their sum, so

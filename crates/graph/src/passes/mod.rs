@@ -6,7 +6,7 @@
 mod expand;
 mod fold;
 mod simplify;
-mod split;
+pub(crate) mod split;
 
 pub(crate) use split::partial;
 

@@ -8,10 +8,10 @@ use crate::{DType, DeviceClass, Node, Scalar, Shape, Target, Var};
 pub(crate) const PARTS: usize = 256;
 
 /// Terms from which on a row is divided.
-const LONG: usize = 8192;
+pub(crate) const LONG: usize = 8192;
 
 /// Rows from which on there is work enough.
-const FEW: usize = 64;
+pub(crate) const FEW: usize = 64;
 
 pub(super) fn run(ir: &Ir, target: &Target) -> Ir {
     if target.class == DeviceClass::Cpu {
