@@ -28,7 +28,7 @@ pub(crate) enum Kind {
     Pointwise,
     /// Reductions of rows.
     Rows,
-    /// `batch` products of `[m, k]` and `[k, n]`.
+    /// `batch` products of `[m, k]` and `[k, n]`; a convolution is one for each group.
     MatMul { batch: u64, m: u64, n: u64, k: u64 },
     /// Rows added to a table.
     Scatter,
@@ -109,16 +109,17 @@ fn kind(size: &[&str]) -> Result<Kind> {
         ["take", count, "of", _] => Kind::Take {
             count: number(count)?,
         },
-        ["matmul", sizes @ .., "NN" | "NT" | "TN" | "TT"] => {
+        ["matmul", sizes @ .., "NN" | "NT" | "TN" | "TT"]
+        | ["conv" | "conv_input" | "conv_weight", sizes @ ..] => {
             let sizes = sizes.concat();
             let sizes: Result<Vec<u64>> = sizes.split('×').map(number).collect();
             match *sizes?.as_slice() {
                 [m, n, k] => Kind::MatMul { batch: 1, m, n, k },
                 [batch, m, n, k] => Kind::MatMul { batch, m, n, k },
-                _ => bail!("a matmul has three sizes, four with a batch"),
+                _ => bail!("a product has three sizes, four with a batch or groups"),
             }
         }
-        _ => bail!("expected pointwise, rows, matmul, scatter or take"),
+        _ => bail!("expected pointwise, rows, matmul, conv, scatter or take"),
     })
 }
 

@@ -108,9 +108,38 @@ impl Conv {
         Space { kept, summed }
     }
 
+    /// As a matrix product for each group: groups, rows, columns and terms.
+    ///
+    /// ```text
+    /// y: O × N·p… over C·k…      x: C × N·q… over O·k…      w: O × C·k… over N·p…
+    /// ```
+    pub fn product(&self, batch: usize) -> [usize; 4] {
+        let count = |of: fn(&Window) -> usize| self.windows.iter().map(of).product::<usize>();
+        let (p, k, q) = (
+            count(|w| w.output),
+            count(|w| w.size),
+            count(|w| w.input),
+        );
+        let [n, g, c, o] = [batch, self.groups, self.inputs, self.outputs];
+        match self.direction {
+            Direction::Output => [g, o, n * p, c * k],
+            Direction::Input => [g, c, n * q, o * k],
+            Direction::Weight => [g, o, c * k, n * p],
+        }
+    }
+
+    /// The result with its last axes as one: `[N, channels, positions]`, or `[1, G·O, C·k…]`.
+    pub fn result(&self, batch: usize) -> [usize; 3] {
+        let [groups, rows, columns, _] = self.product(batch);
+        match self.direction {
+            Direction::Weight => [1, groups * rows, columns],
+            _ => [batch, groups * rows, columns / batch.max(1)],
+        }
+    }
+
     /// Products that an element is the sum of, at most, for a batch of this size.
     pub fn terms(&self, batch: usize) -> usize {
-        self.space(batch).summed.iter().product()
+        self.product(batch)[3]
     }
 
     pub(crate) fn infer(&self, a: Meta, b: Meta) -> Result<Meta, String> {

@@ -64,6 +64,10 @@ fn bound(kernel: &Kernel, plan: &Plan) -> u64 {
             let product = (m.batch * m.m * m.n * 4) as u64;
             operand(m.a.operand) + operand(m.b.operand) + product + m.row_sum.map_or(0, operand)
         }
+        KernelKind::Conv(c) => {
+            let result = c.conv.result(c.images).iter().product::<usize>() * 4;
+            operand(c.a) + operand(c.b) + result as u64 + c.row_sum.map_or(0, operand)
+        }
         KernelKind::Program(p) if p.is_pointwise() && !kernel.label.starts_with("optimizer/") => 0,
         _ => plan.traffic(kernel),
     }

@@ -5,7 +5,7 @@
 
 use super::build::PlanError;
 use super::{Binding, Kernel, KernelKind, Plan, Role, Value};
-use crate::{Expr, Program};
+use crate::Expr;
 
 /// Fills in the bindings of all kernels.
 ///
@@ -58,7 +58,7 @@ fn merge_in_place(kernel: &mut Kernel, values: &[Value]) {
 }
 
 fn renumber(kind: &mut KernelKind, to: &dyn Fn(usize) -> usize) {
-    let program = |p: &mut Program| {
+    if let Some(p) = kind.program_mut() {
         for expr in &mut p.exprs {
             if let Expr::Load { operand, .. }
             | Expr::LoadRow { operand, .. }
@@ -68,11 +68,14 @@ fn renumber(kind: &mut KernelKind, to: &dyn Fn(usize) -> usize) {
             }
         }
         p.stores.iter_mut().for_each(|s| s.operand = to(s.operand));
-    };
+    }
     match kind {
-        KernelKind::Program(p) => program(p),
+        KernelKind::Program(_) => {}
+        KernelKind::Conv(c) => {
+            (c.a, c.b) = (to(c.a), to(c.b));
+            c.row_sum = c.row_sum.map(to);
+        }
         KernelKind::MatMul(m) => {
-            program(&mut m.epilogue);
             m.a.operand = to(m.a.operand);
             m.b.operand = to(m.b.operand);
             m.row_sum = m.row_sum.map(to);
@@ -166,10 +169,8 @@ fn bindings(kernel: &mut Kernel, plan: &Plan) -> Result<(), PlanError> {
 }
 
 fn bind_errors(kernel: &mut Kernel, plan: &Plan) {
-    let program = match &kernel.kind {
-        KernelKind::Program(p) => p,
-        KernelKind::MatMul(m) => &m.epilogue,
-        KernelKind::ScatterAdd(_) | KernelKind::Take(_) => return,
+    let Some(program) = kernel.kind.program() else {
+        return;
     };
     if !program
         .exprs

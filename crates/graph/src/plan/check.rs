@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use super::{KernelKind, Plan, Role, Value, ValueId};
+use super::{Plan, Role, Value, ValueId};
 
 /// A rule that a plan breaks: a bug of the planner.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -120,10 +120,8 @@ impl Plan {
         let Some(kernel) = self.kernels.get(line) else {
             return Ok(());
         };
-        let program = match &kernel.kind {
-            KernelKind::Program(p) => p,
-            KernelKind::MatMul(m) => &m.epilogue,
-            KernelKind::ScatterAdd(_) | KernelKind::Take(_) => return Ok(()),
+        let Some(program) = kernel.kind.program() else {
+            return Ok(());
         };
         for (i, expr) in program.exprs.iter().enumerate() {
             if expr.uses().iter().any(|u| u.index() >= i) {

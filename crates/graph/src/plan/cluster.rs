@@ -15,20 +15,23 @@
 use std::collections::BTreeSet;
 
 use super::domain::Domain;
-use crate::ops::{Op, Reduction};
+use crate::ops::{Direction, Op, Reduction};
 use crate::passes::Ir;
-use crate::{Node, NodeId, Shape, Target};
+use crate::{DeviceClass, Node, NodeId, Shape, Target};
 
 /// Elements of a vector in memory that every reader of their sum may sum for itself.
 const SHORT_TOTAL: usize = 4096;
+
+/// Channels of a convolution's result, in a group, from which a tile of it is worth while on a GPU.
+const LEAST_ROWS: usize = 4;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Cluster {
     pub(crate) nodes: BTreeSet<NodeId>,
     pub(crate) domain: Domain,
-    /// The matrix product this cluster is the epilogue of.
-    pub(crate) matmul: Option<NodeId>,
-    /// A sum over the rows of the product's left operand that is computed beside it.
+    /// The product, of matrices or a convolution, that this cluster is the epilogue of.
+    pub(crate) product: Option<NodeId>,
+    /// A sum over the terms of one of the product's operands that is computed beside it.
     pub(crate) row_sum: Option<NodeId>,
     pub(super) alone: bool,
 }
@@ -46,6 +49,8 @@ pub(crate) struct Clusters<'a> {
     pub(crate) of: Vec<Option<usize>>,
     pub(crate) list: Vec<Cluster>,
     pub(super) virtual_nodes: Vec<bool>,
+    /// Matrix products, and convolutions that are computed like them.
+    products: BTreeSet<NodeId>,
     pub(super) roots: BTreeSet<NodeId>,
 }
 
@@ -67,6 +72,7 @@ impl<'a> Clusters<'a> {
             of: vec![None; ir.nodes.len()],
             list: Vec::new(),
             virtual_nodes: virtual_nodes(ir),
+            products: products(ir, target),
             roots: ir.roots.iter().map(|&r| strip(ir, r)).collect(),
         };
         clusters.require_operands();
@@ -89,6 +95,11 @@ impl<'a> Clusters<'a> {
             || !(op.is_source() || op.is_view() || self.virtual_nodes[id.index()])
     }
 
+    /// Is this node computed as a product, before everything else in its kernel?
+    pub(crate) fn is_product(&self, id: NodeId) -> bool {
+        self.products.contains(&id)
+    }
+
     /// What a reader of this value loads: memory leaves, stored values, or what it must compute.
     pub(crate) fn is_loaded(&self, id: NodeId, cluster: usize) -> bool {
         is_memory(&self.node(id).op)
@@ -107,17 +118,23 @@ impl<'a> Clusters<'a> {
         }
         let live = self.ir.live();
         for (i, node) in self.ir.nodes.iter().enumerate().filter(|(i, _)| live[*i]) {
+            let id = NodeId(u32::try_from(i).unwrap_or(u32::MAX));
             match node.op {
                 Op::MatMul(_) => {
                     for &x in &node.inputs {
                         self.require(super::operand::base(self.ir, x));
                     }
                 }
+                Op::Conv(_) if self.is_product(id) => {
+                    for &x in &node.inputs {
+                        self.require(strip(self.ir, x));
+                    }
+                }
                 Op::ScatterAdd(_) => {
                     for &x in &node.inputs {
                         self.require(strip(self.ir, x));
                     }
-                    self.require(NodeId(u32::try_from(i).unwrap_or(u32::MAX)));
+                    self.require(id);
                 }
                 Op::Gather(_) => self.require(strip(self.ir, node.inputs[0])),
                 _ => {}
@@ -148,6 +165,9 @@ impl<'a> Clusters<'a> {
             let shape = node.meta.shape;
             let domain = match &node.op {
                 Op::MatMul(_) => Domain::pointwise(&product_axes(&shape)),
+                Op::Conv(conv) if self.is_product(id) => {
+                    Domain::pointwise(&Shape::of(&conv.result(shape_of(0)[0])))
+                }
                 Op::Conv(conv) => Domain::products(conv, shape_of(0)[0]),
                 Op::Reduce(r) if !self.is_total(id) => Domain::reducing(&shape_of(0), &r.axes),
                 Op::ArgReduce(r) => Domain::reducing(&shape_of(0), &[r.axis]),
@@ -157,7 +177,7 @@ impl<'a> Clusters<'a> {
             self.list.push(Cluster {
                 nodes: BTreeSet::from([id]),
                 domain,
-                matmul: matches!(node.op, Op::MatMul(_)).then_some(id),
+                product: self.is_product(id).then_some(id),
                 row_sum: None,
                 alone: matches!(node.op, Op::ScatterAdd(_)),
             });
@@ -167,24 +187,13 @@ impl<'a> Clusters<'a> {
     /// A bias gradient sums the same rows that the weight gradient's product reads.
     fn attach_row_sums(&mut self) {
         for i in 0..self.list.len() {
-            let Some(product) = self.list[i].matmul else {
+            let operand = self.list[i].product.and_then(|p| self.summed_operand(p));
+            let Some((base, kept)) = operand else {
                 continue;
             };
-            let node = self.node(product);
-            let Op::MatMul(op) = &node.op else { continue };
-            let (a, shape) = (node.inputs[0], node.meta.shape);
-            let one_batch = shape[..shape.rank() - 2].iter().all(|&d| d == 1);
-            if !(op.trans_a && one_batch) {
-                continue;
-            }
-            let (base, m) = (strip(self.ir, a), shape[shape.rank() - 2]);
-            let k = self.node(a).meta.shape[shape.rank() - 2];
             let sums = (0..self.list.len()).find(|&j| {
-                self.list[j]
-                    .nodes
-                    .iter()
-                    .any(|&n| self.is_row_sum(n, base, k, m))
-                    && self.list[j].nodes.len() == 1
+                let mut nodes = self.list[j].nodes.iter();
+                nodes.any(|&n| self.is_row_sum(n, base, kept)) && self.list[j].nodes.len() == 1
             });
             if let Some(j) = sums {
                 let sum = self.list[j].nodes.pop_first();
@@ -197,21 +206,49 @@ impl<'a> Clusters<'a> {
         }
     }
 
-    /// Is this a sum over the leading `k` of the `[k, m]` elements of `base`?
-    fn is_row_sum(&self, id: NodeId, base: NodeId, k: usize, m: usize) -> bool {
+    /// The operand that a weight gradient could sum over all of its terms, as `[before, kept,
+    /// after]` of which the outer two are summed.
+    fn summed_operand(&self, product: NodeId) -> Option<(NodeId, [usize; 3])> {
+        let node = self.node(product);
+        let shape_of = |i: usize| self.node(node.inputs[i]).meta.shape;
+        match &node.op {
+            Op::MatMul(op) if op.trans_a => {
+                let (shape, a) = (node.meta.shape, shape_of(0));
+                let (rank, batch) = (shape.rank(), shape.rank() - 2);
+                let one_batch = shape[..batch].iter().all(|&d| d == 1);
+                let sizes = [a[a.rank() - 2], shape[rank - 2], 1];
+                one_batch.then(|| (strip(self.ir, node.inputs[0]), sizes))
+            }
+            Op::Conv(conv) if conv.direction == Direction::Weight => {
+                let y = shape_of(1);
+                let sizes = [y[0], y[1], y[2..].iter().product()];
+                Some((strip(self.ir, node.inputs[1]), sizes))
+            }
+            _ => None,
+        }
+    }
+
+    /// Is this the sum of `base`, seen as `[before, kept, after]`, over the outer two?
+    fn is_row_sum(&self, id: NodeId, base: NodeId, [before, kept, after]: [usize; 3]) -> bool {
         let node = self.node(id);
         let Op::Reduce(r) = &node.op else {
             return false;
         };
         let x = node.inputs[0];
         let shape = self.node(x).meta.shape;
-        let leading = r.axes.iter().enumerate().all(|(i, &a)| i == a);
-        let terms: usize = r.axes.iter().map(|&a| shape[a]).product();
-        r.op == Reduction::Sum
-            && leading
-            && terms == k
-            && shape.numel() == k * m
-            && strip(self.ir, x) == base
+        if r.op != Reduction::Sum || strip(self.ir, x) != base {
+            return false;
+        }
+        // The axes that are kept must be together, with these numbers of elements around them.
+        let first = (0..shape.rank()).find(|a| !r.axes.contains(a));
+        let first = first.unwrap_or(shape.rank());
+        let last = (first..shape.rank()).find(|a| r.axes.contains(a));
+        let last = last.unwrap_or(shape.rank());
+        let count = |axes: std::ops::Range<usize>| shape[axes].iter().product::<usize>();
+        (last..shape.rank()).all(|a| r.axes.contains(&a))
+            && count(0..first) == before
+            && count(first..last) == kept
+            && count(last..shape.rank()) == after
     }
 
     /// The computing nodes whose values `reader` needs, with the shape of the path between.
@@ -299,6 +336,28 @@ fn virtual_nodes(ir: &Ir) -> Vec<bool> {
         made.push(from_sources);
     }
     made
+}
+
+/// Matrix products, and the convolutions that are worth a tile of their result in registers; the
+/// others are programs, which read what they need where they need it.
+fn products(ir: &Ir, target: &Target) -> BTreeSet<NodeId> {
+    let is_product = |id: &NodeId| {
+        let node = ir.node(*id);
+        match &node.op {
+            Op::MatMul(_) => true,
+            Op::Conv(conv) => {
+                let [groups, m, n, k] = conv.product(ir.node(node.inputs[0]).meta.shape[0]);
+                let least = match target.class {
+                    DeviceClass::Cpu => 1,
+                    DeviceClass::Gpu | DeviceClass::Software => LEAST_ROWS,
+                };
+                groups * n > 0 && k > 1 && m >= least
+            }
+            _ => false,
+        }
+    };
+    let ids = (0u32..).map(NodeId).take(ir.nodes.len());
+    ids.filter(is_product).collect()
 }
 
 /// A product's shape with its batch axes as one: `[batch, M, N]`.

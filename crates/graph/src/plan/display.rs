@@ -154,6 +154,14 @@ fn size(kind: &KernelKind) -> String {
             let (a, b) = (t(&m.a), t(&m.b));
             format!("matmul {batch}{}×{}×{} {a}{b}", m.m, m.n, m.k)
         }
+        KernelKind::Conv(c) => {
+            let groups = match c.conv.groups {
+                1 => String::new(),
+                groups => format!("{groups} × "),
+            };
+            let [_, m, n, k] = c.conv.product(c.images);
+            format!("{} {groups}{m}×{n}×{k}", c.conv.name())
+        }
         KernelKind::ScatterAdd(s) => format!("scatter {} → {}×{}", s.count, s.rows, s.width),
         KernelKind::Take(t) => format!("take {} of {}", t.count, t.samples),
     }
@@ -167,6 +175,11 @@ fn part(kind: &KernelKind, operand: usize) -> &'static str {
             (m.a.operand, "a"),
             (m.b.operand, "b"),
             (m.row_sum.unwrap_or(usize::MAX), "sum"),
+        ],
+        KernelKind::Conv(c) => &[
+            (c.a, "a"),
+            (c.b, "b"),
+            (c.row_sum.unwrap_or(usize::MAX), "sum"),
         ],
         KernelKind::ScatterAdd(s) => &[(s.x, "x"), (s.index, "index"), (s.out, "out")],
         KernelKind::Take(t) => &[(t.order, "order")],

@@ -1,6 +1,7 @@
 //! One dispatch: how it is computed, over which memory, and what it means.
 
 use crate::plan::{BufferId, ValueId};
+use crate::ops::Conv;
 use crate::{Node, NodeId, Program};
 
 /// One dispatch.
@@ -69,6 +70,8 @@ pub enum KernelKind {
     Program(Program),
     /// A matrix product with an epilogue.
     MatMul(MatMulKernel),
+    /// A convolution or one of its gradients with an epilogue.
+    Conv(ConvKernel),
     /// An ordered sum of rows into a table.
     ScatterAdd(ScatterKernel),
     /// Takes the batch from a resident data set.
@@ -94,6 +97,25 @@ pub struct MatMulKernel {
     pub row_sum: Option<usize>,
     /// What happens to each element: a program without reductions over the axes
     /// `[batch, M, N]`, with [`crate::Expr::Accumulator`] as its source.
+    pub epilogue: Program,
+}
+
+/// `acc = ` one direction of a [`Conv`], then the epilogue for every element.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConvKernel {
+    /// What is computed.
+    pub conv: Conv,
+    /// Images in a batch: `N`.
+    pub images: usize,
+    /// The operands, in the order of the direction. Both are dense.
+    pub a: usize,
+    /// See `a`.
+    pub b: usize,
+    /// An operand `[G·O]` that receives the sums of `y` over images and positions: a bias
+    /// gradient. Only toward the weight.
+    pub row_sum: Option<usize>,
+    /// What happens to each element: a program without reductions over the axes
+    /// [`Conv::result`], with [`crate::Expr::Accumulator`] as its source.
     pub epilogue: Program,
 }
 
@@ -141,6 +163,28 @@ pub struct TakeKernel {
     pub samples: usize,
     /// For each input: operand of the resident array, operand of the batch, words of a sample.
     pub arrays: Vec<(usize, usize, usize)>,
+}
+
+impl KernelKind {
+    /// The program, or the epilogue.
+    pub const fn program(&self) -> Option<&Program> {
+        match self {
+            Self::Program(program) => Some(program),
+            Self::MatMul(MatMulKernel { epilogue, .. })
+            | Self::Conv(ConvKernel { epilogue, .. }) => Some(epilogue),
+            Self::ScatterAdd(_) | Self::Take(_) => None,
+        }
+    }
+
+    /// The program, or the epilogue.
+    pub const fn program_mut(&mut self) -> Option<&mut Program> {
+        match self {
+            Self::Program(program) => Some(program),
+            Self::MatMul(MatMulKernel { epilogue, .. })
+            | Self::Conv(ConvKernel { epilogue, .. }) => Some(epilogue),
+            Self::ScatterAdd(_) | Self::Take(_) => None,
+        }
+    }
 }
 
 impl Kernel {

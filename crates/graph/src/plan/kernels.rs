@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::build::{Destination, PlanError, copy_wanted_leaves};
 use super::builder::{Builder, reading, writing};
 use super::cluster::{Clusters, strip};
-use super::kernel::{KernelKind, MatMulKernel, Matrix, Operand, ScatterKernel};
+use super::kernel::{ConvKernel, KernelKind, MatMulKernel, Matrix, Operand, ScatterKernel};
 use super::lower::{Lowering, collapse, fragment};
 use super::{IndexSite, Readback, Role, ValueId};
 use crate::ops::Op;
@@ -144,7 +144,7 @@ impl Builder {
         }
         let mut lowering = Lowering::new(ir, clusters, k, self.plan.sites.len());
         let mut kind = match (
-            cluster.matmul,
+            cluster.product,
             cluster.nodes.iter().copied().find(is_scatter),
         ) {
             (_, Some(id)) => scatter(ir, id, &mut lowering),
@@ -168,6 +168,13 @@ impl Builder {
                 m.row_sum = once.map(|_| STORES + written.len());
                 let sums = if once.is_some() { m.m * m.k } else { 0 };
                 (2 * m.batch * m.m * m.n * m.k + sums) as u64 + work(&m.epilogue)
+            }
+            KernelKind::Conv(c) => {
+                c.epilogue = program;
+                c.row_sum = once.map(|_| STORES + written.len());
+                let [groups, m, n, k] = c.conv.product(c.images);
+                let sums = if once.is_some() { groups * m * k } else { 0 };
+                (2 * groups * m * n * k + sums) as u64 + work(&c.epilogue)
             }
             KernelKind::ScatterAdd(s) => (s.count * s.width) as u64,
             KernelKind::Take(_) => 0,
@@ -247,6 +254,17 @@ fn scatter(ir: &Ir, id: NodeId, lowering: &mut Lowering<'_>) -> KernelKind {
 /// A product, without its epilogue.
 fn product_kernel(ir: &Ir, product: NodeId, lowering: &mut Lowering<'_>) -> KernelKind {
     let node = ir.node(product);
+    if let Op::Conv(conv) = &node.op {
+        let mut dense = |i: usize| lowering.load(strip(ir, node.inputs[i]));
+        return KernelKind::Conv(ConvKernel {
+            conv: conv.clone(),
+            images: ir.node(node.inputs[0]).meta.shape[0],
+            a: dense(0),
+            b: dense(1),
+            row_sum: None,
+            epilogue: Default::default(),
+        });
+    }
     let (ta, tb) = match &node.op {
         Op::MatMul(m) => (m.trans_a, m.trans_b),
         _ => (false, false),
@@ -291,22 +309,15 @@ fn product_kernel(ir: &Ir, product: NodeId, lowering: &mut Lowering<'_>) -> Kern
 const STORES: usize = 1 << 20;
 
 fn renumber(kind: &mut KernelKind, base: usize) {
-    let program = match kind {
-        KernelKind::Program(p) => p,
-        KernelKind::MatMul(m) => {
-            if let Some(sum) = &mut m.row_sum {
-                *sum = *sum - STORES + base;
-            }
-            &mut m.epilogue
-        }
-        KernelKind::ScatterAdd(s) => {
-            s.out = s.out - STORES + base;
-            return;
-        }
-        KernelKind::Take(_) => return,
-    };
-    for store in &mut program.stores {
-        store.operand = store.operand - STORES + base;
+    let moved = |operand: &mut usize| *operand = *operand - STORES + base;
+    match kind {
+        KernelKind::MatMul(MatMulKernel { row_sum, .. })
+        | KernelKind::Conv(ConvKernel { row_sum, .. }) => row_sum.iter_mut().for_each(moved),
+        KernelKind::ScatterAdd(s) => moved(&mut s.out),
+        KernelKind::Program(_) | KernelKind::Take(_) => {}
+    }
+    if let Some(program) = kind.program_mut() {
+        program.stores.iter_mut().for_each(|s| moved(&mut s.operand));
     }
 }
 

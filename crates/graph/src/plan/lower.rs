@@ -157,7 +157,7 @@ impl<'a> Lowering<'a> {
                     x,
                 }
             }
-            Op::MatMul(_) => Expr::Accumulator,
+            _ if self.clusters.is_product(id) => Expr::Accumulator,
             Op::Reduce(_) if self.clusters.is_total(id) => {
                 let base = super::cluster::strip(ir, node.inputs[0]);
                 Expr::Total {

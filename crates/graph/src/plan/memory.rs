@@ -168,6 +168,11 @@ fn in_place(kernel: &Kernel, read: usize, write: usize) -> bool {
                 && m.row_sum != Some(write)
                 && element_wise(&m.epilogue, read, write)
         }
+        KernelKind::Conv(c) => {
+            ![c.a, c.b].contains(&read)
+                && c.row_sum != Some(write)
+                && element_wise(&c.epilogue, read, write)
+        }
         KernelKind::ScatterAdd(_) | KernelKind::Take(_) => false,
     }
 }

@@ -47,15 +47,15 @@ impl Clusters<'_> {
     /// compute both.
     fn try_merge(&mut self, p: usize, c: usize, target: &Target) -> bool {
         let (producer, reader) = (&self.list[p], &self.list[c]);
-        if producer.alone || reader.alone || reader.matmul.is_some() && producer.matmul.is_some() {
+        if producer.alone || reader.alone || reader.product.is_some() && producer.product.is_some() {
             return false;
         }
-        let first = if reader.matmul.is_some() {
+        let first = if reader.product.is_some() {
             reader
         } else {
             producer
         };
-        let second = if reader.matmul.is_some() {
+        let second = if reader.product.is_some() {
             producer
         } else {
             reader
@@ -64,8 +64,8 @@ impl Clusters<'_> {
             return false;
         };
         let nodes: BTreeSet<NodeId> = producer.nodes.union(&reader.nodes).copied().collect();
-        let matmul = producer.matmul.or(reader.matmul);
-        if let Some(product) = matmul
+        let product = producer.product.or(reader.product);
+        if let Some(product) = product
             && (!domain.is_pointwise() || self.sources(product).iter().any(|s| nodes.contains(s)))
         {
             return false;
@@ -96,7 +96,7 @@ impl Clusters<'_> {
         self.list[c] = Cluster {
             nodes,
             domain,
-            matmul,
+            product,
             row_sum,
             alone: false,
         };
@@ -119,7 +119,9 @@ impl Clusters<'_> {
             Op::ArgReduce(r) => Some(vec![r.axis]),
             _ => None,
         };
-        if let Op::Conv(conv) = &node.op {
+        if let Op::Conv(conv) = &node.op
+            && !self.is_product(id)
+        {
             // It reads everywhere, so what it reads is made before.
             let space = conv.space(self.node(node.inputs[0]).meta.shape[0]);
             let fits = !space.sums() || domain.reduces(&space.shape(), &space.summed_axes());

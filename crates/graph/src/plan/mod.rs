@@ -26,7 +26,7 @@ pub use build::{PlanError, Request, lower};
 pub use check::CheckError;
 
 pub use kernel::{
-    Binding, Fragment, Kernel, KernelKind, MatMulKernel, Matrix, Operand, ScatterKernel, TakeKernel,
+    Binding, ConvKernel, Fragment, Kernel, KernelKind, MatMulKernel, Matrix, Operand, ScatterKernel, TakeKernel,
 };
 pub use slab::{Run, Segment, SlabError, SlabLayout};
 

@@ -97,7 +97,10 @@ impl Clusters<'_> {
                 let base = |x| super::operand::base(self.ir, x);
                 vec![base(x(0)), base(x(1))]
             }
-            Op::ScatterAdd(_) => vec![strip(self.ir, x(0)), strip(self.ir, x(1))],
+            Op::Conv(_) if !self.is_product(id) => node.inputs.clone(),
+            Op::ScatterAdd(_) | Op::Conv(_) => {
+                vec![strip(self.ir, x(0)), strip(self.ir, x(1))]
+            }
             Op::Gather(_) => vec![strip(self.ir, x(0)), x(1)],
             _ => node.inputs.clone(),
         }
