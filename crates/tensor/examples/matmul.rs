@@ -40,7 +40,7 @@ fn main() -> anyhow::Result<()> {
         kernel.row_sum = None;
     }
     let target = Target::lavapipe();
-    let chosen = Variant::Matmul(matmul::choose(&kernel, &target));
+    let chosen = Variant::Matmul(matmul::choose((&kernel).into(), &target));
     let (plan, kernel) = kernels::plan(target, KernelKind::MatMul(kernel), &memory);
     if let Some(directory) = args.get(4) {
         for (i, variant) in variants(&plan, &kernel).into_iter().enumerate() {

@@ -70,7 +70,7 @@ fn check(device: &Device, case: &Case) -> anyhow::Result<()> {
     step_row[..3].copy_from_slice(&[3, 1, 4]);
     let want = expected(case, &kernel, &memory, &step_row);
     let target = device.target();
-    let all = matmul::variants(&kernel, &target);
+    let all = matmul::variants((&kernel).into(), &target);
     for (i, variant) in all.into_iter().enumerate() {
         // Every other variant without the row sum, and without the checks that might hide an
         // index out of bounds.

@@ -39,6 +39,7 @@ impl Prepared {
         let body = match &kernel.kind {
             KernelKind::Program(program) => Body::Program(Compiled::new(program, &places)?),
             KernelKind::MatMul(matmul) => Body::MatMul(Box::new(MatMul::new(matmul, &places)?)),
+            KernelKind::Conv(_) => return Err("no convolutions yet".into()),
             KernelKind::ScatterAdd(scatter) => {
                 let x = kernel.operands.get(scatter.x).and_then(|o| o.reads);
                 let value = x.and_then(|v| plan.values.get(v.index()));

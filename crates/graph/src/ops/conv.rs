@@ -115,11 +115,7 @@ impl Conv {
     /// ```
     pub fn product(&self, batch: usize) -> [usize; 4] {
         let count = |of: fn(&Window) -> usize| self.windows.iter().map(of).product::<usize>();
-        let (p, k, q) = (
-            count(|w| w.output),
-            count(|w| w.size),
-            count(|w| w.input),
-        );
+        let (p, k, q) = (count(|w| w.output), count(|w| w.size), count(|w| w.input));
         let [n, g, c, o] = [batch, self.groups, self.inputs, self.outputs];
         match self.direction {
             Direction::Output => [g, o, n * p, c * k],

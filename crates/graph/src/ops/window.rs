@@ -30,6 +30,13 @@ impl Window {
         }
     }
 
+    /// True if the windows lie side by side, from the first element on.
+    pub(crate) const fn is_tiling(&self) -> bool {
+        let dense = self.dilation == 1 || self.size == 1;
+        let inside = self.output * self.size <= self.input;
+        dense && self.stride == self.size && self.padding == 0 && inside
+    }
+
     /// Steps and distances with which positions stay far inside of 32 bits.
     pub(crate) fn check(&self) -> Result<(), String> {
         let Self {

@@ -1,8 +1,11 @@
 //! Long reductions to few elements become two: a GPU needs many rows to be busy.
 
+use std::collections::BTreeSet;
+
 use super::{Ir, Rewriter};
 use crate::ops::{Op, Permute, Reduce, Reduction, Reshape};
-use crate::{DType, DeviceClass, Node, Scalar, Shape, Target, Var};
+use crate::plan::cluster::{products, strip, summed_operand};
+use crate::{DType, DeviceClass, Node, NodeId, Scalar, Shape, Target, Var};
 
 /// Parts into which the first of two reductions divides each row.
 pub(crate) const PARTS: usize = 256;
@@ -17,10 +20,14 @@ pub(super) fn run(ir: &Ir, target: &Target) -> Ir {
     if target.class == DeviceClass::Cpu {
         return ir.clone();
     }
+    // Products of weight gradients sum these beside, for the gradients of biases.
+    let summed = products(ir, target).filter_map(|p| summed_operand(ir, ir.node(p)));
+    let summed: BTreeSet<NodeId> = summed.map(|(base, _)| base).collect();
     ir.rewrite(|out, node, x| match (&node.op, x) {
         (Op::Reduce(r), &[x]) => {
             let terms: usize = r.axes.iter().map(|&a| x.shape()[a]).product();
-            if terms >= LONG && node.meta.shape.numel() <= FEW {
+            let alone = !summed.contains(&strip(ir, node.inputs[0]));
+            if alone && terms >= LONG && node.meta.shape.numel() <= FEW {
                 split(out, node, r, x, terms)
             } else {
                 out.emit(node.op.clone(), &[x], node)

@@ -72,7 +72,7 @@ impl<'a> Clusters<'a> {
             of: vec![None; ir.nodes.len()],
             list: Vec::new(),
             virtual_nodes: virtual_nodes(ir),
-            products: products(ir, target),
+            products: products(ir, target).collect(),
             roots: ir.roots.iter().map(|&r| strip(ir, r)).collect(),
         };
         clusters.require_operands();
@@ -187,7 +187,8 @@ impl<'a> Clusters<'a> {
     /// A bias gradient sums the same rows that the weight gradient's product reads.
     fn attach_row_sums(&mut self) {
         for i in 0..self.list.len() {
-            let operand = self.list[i].product.and_then(|p| self.summed_operand(p));
+            let product = self.list[i].product.map(|p| self.node(p));
+            let operand = product.and_then(|p| summed_operand(self.ir, p));
             let Some((base, kept)) = operand else {
                 continue;
             };
@@ -203,28 +204,6 @@ impl<'a> Clusters<'a> {
                     self.stored.insert(sum);
                 }
             }
-        }
-    }
-
-    /// The operand that a weight gradient could sum over all of its terms, as `[before, kept,
-    /// after]` of which the outer two are summed.
-    fn summed_operand(&self, product: NodeId) -> Option<(NodeId, [usize; 3])> {
-        let node = self.node(product);
-        let shape_of = |i: usize| self.node(node.inputs[i]).meta.shape;
-        match &node.op {
-            Op::MatMul(op) if op.trans_a => {
-                let (shape, a) = (node.meta.shape, shape_of(0));
-                let (rank, batch) = (shape.rank(), shape.rank() - 2);
-                let one_batch = shape[..batch].iter().all(|&d| d == 1);
-                let sizes = [a[a.rank() - 2], shape[rank - 2], 1];
-                one_batch.then(|| (strip(self.ir, node.inputs[0]), sizes))
-            }
-            Op::Conv(conv) if conv.direction == Direction::Weight => {
-                let y = shape_of(1);
-                let sizes = [y[0], y[1], y[2..].iter().product()];
-                Some((strip(self.ir, node.inputs[1]), sizes))
-            }
-            _ => None,
         }
     }
 
@@ -338,26 +317,47 @@ fn virtual_nodes(ir: &Ir) -> Vec<bool> {
     made
 }
 
+/// The operand that a weight gradient could sum over all of its terms, as `[before, kept, after]`
+/// of which the outer two are summed.
+pub(crate) fn summed_operand(ir: &Ir, product: &Node) -> Option<(NodeId, [usize; 3])> {
+    let shape_of = |i: usize| ir.node(product.inputs[i]).meta.shape;
+    match &product.op {
+        Op::MatMul(op) if op.trans_a => {
+            let (shape, a) = (product.meta.shape, shape_of(0));
+            let (rank, batch) = (shape.rank(), shape.rank() - 2);
+            let one_batch = shape[..batch].iter().all(|&d| d == 1);
+            let sizes = [a[a.rank() - 2], shape[rank - 2], 1];
+            one_batch.then(|| (strip(ir, product.inputs[0]), sizes))
+        }
+        Op::Conv(conv) if conv.direction == Direction::Weight => {
+            let y = shape_of(1);
+            let sizes = [y[0], y[1], y[2..].iter().product()];
+            Some((strip(ir, product.inputs[1]), sizes))
+        }
+        _ => None,
+    }
+}
+
 /// Matrix products, and the convolutions that are worth a tile of their result in registers; the
 /// others are programs, which read what they need where they need it.
-fn products(ir: &Ir, target: &Target) -> BTreeSet<NodeId> {
-    let is_product = |id: &NodeId| {
+pub(crate) fn products<'a>(ir: &'a Ir, target: &Target) -> impl Iterator<Item = NodeId> + 'a {
+    let least = match target.class {
+        DeviceClass::Cpu => usize::MAX,
+        DeviceClass::Gpu | DeviceClass::Software => LEAST_ROWS,
+    };
+    let is_product = move |id: &NodeId| {
         let node = ir.node(*id);
         match &node.op {
             Op::MatMul(_) => true,
             Op::Conv(conv) => {
                 let [groups, m, n, k] = conv.product(ir.node(node.inputs[0]).meta.shape[0]);
-                let least = match target.class {
-                    DeviceClass::Cpu => 1,
-                    DeviceClass::Gpu | DeviceClass::Software => LEAST_ROWS,
-                };
                 groups * n > 0 && k > 1 && m >= least
             }
             _ => false,
         }
     };
     let ids = (0u32..).map(NodeId).take(ir.nodes.len());
-    ids.filter(is_product).collect()
+    ids.filter(is_product)
 }
 
 /// A product's shape with its batch axes as one: `[batch, M, N]`.

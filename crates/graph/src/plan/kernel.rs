@@ -1,7 +1,7 @@
 //! One dispatch: how it is computed, over which memory, and what it means.
 
-use crate::plan::{BufferId, ValueId};
 use crate::ops::Conv;
+use crate::plan::{BufferId, ValueId};
 use crate::{Node, NodeId, Program};
 
 /// One dispatch.

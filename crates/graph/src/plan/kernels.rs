@@ -317,7 +317,10 @@ fn renumber(kind: &mut KernelKind, base: usize) {
         KernelKind::Program(_) | KernelKind::Take(_) => {}
     }
     if let Some(program) = kind.program_mut() {
-        program.stores.iter_mut().for_each(|s| moved(&mut s.operand));
+        program
+            .stores
+            .iter_mut()
+            .for_each(|s| moved(&mut s.operand));
     }
 }
 

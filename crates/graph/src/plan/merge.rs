@@ -47,7 +47,8 @@ impl Clusters<'_> {
     /// compute both.
     fn try_merge(&mut self, p: usize, c: usize, target: &Target) -> bool {
         let (producer, reader) = (&self.list[p], &self.list[c]);
-        if producer.alone || reader.alone || reader.product.is_some() && producer.product.is_some() {
+        if producer.alone || reader.alone || reader.product.is_some() && producer.product.is_some()
+        {
             return false;
         }
         let first = if reader.product.is_some() {

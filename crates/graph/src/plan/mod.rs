@@ -5,7 +5,7 @@ mod bind;
 mod build;
 mod builder;
 mod check;
-mod cluster;
+pub(crate) mod cluster;
 mod conv;
 mod display;
 mod domain;
@@ -26,7 +26,8 @@ pub use build::{PlanError, Request, lower};
 pub use check::CheckError;
 
 pub use kernel::{
-    Binding, ConvKernel, Fragment, Kernel, KernelKind, MatMulKernel, Matrix, Operand, ScatterKernel, TakeKernel,
+    Binding, ConvKernel, Fragment, Kernel, KernelKind, MatMulKernel, Matrix, Operand,
+    ScatterKernel, TakeKernel,
 };
 pub use slab::{Run, Segment, SlabError, SlabLayout};
 

@@ -115,6 +115,11 @@ impl<'g> Var<'g> {
     #[track_caller]
     fn slide(self, windows: &[Window], outside: f64) -> Self {
         let (rank, n) = (self.rank(), windows.len());
+        if windows.iter().all(Window::is_tiling) {
+            return (rank - n..)
+                .zip(windows)
+                .fold(self, |x, (axis, window)| x.tiles(axis, window));
+        }
         let sizes: Vec<usize> = windows.iter().map(|w| w.size).collect();
         let dims = |taps: &[usize]| Shape::try_new(&[&self.shape()[..], taps].concat());
         let (Some(flat), Some(shape)) = (dims(&vec![1; n]), dims(&sizes)) else {
@@ -132,6 +137,19 @@ impl<'g> Var<'g> {
             };
             x.apply(Op::Slide(slide), &[])
         })
+    }
+
+    /// The taps of windows that lie side by side on an axis: its elements under another shape.
+    #[track_caller]
+    fn tiles(self, axis: usize, window: &Window) -> Self {
+        let Window { output, size, .. } = *window;
+        let x = self.slice_axis(axis, 0, output * size);
+        let mut dims = x.shape().to_vec();
+        dims.splice(axis..=axis, [output, size]);
+        let mut order: Vec<usize> = (0..dims.len()).collect();
+        order.remove(axis + 1);
+        order.push(axis + 1);
+        x.reshape(dims).permute(&order)
     }
 }
 

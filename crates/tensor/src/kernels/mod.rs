@@ -77,7 +77,7 @@ pub enum Access {
 pub enum Variant {
     /// Of a fused region.
     Program(program::Variant),
-    /// Of a matrix product.
+    /// Of a matrix product, or a convolution.
     Matmul(matmul::Variant),
     /// The only one of a scatter.
     Scatter,
@@ -103,7 +103,8 @@ pub fn choose(plan: &Plan, kernel: &Kernel) -> Variant {
             let p = program::simplified(p);
             Variant::Program(program::choose(&p, plan.target.class))
         }
-        KernelKind::MatMul(m) => Variant::Matmul(matmul::choose(m, &plan.target)),
+        KernelKind::MatMul(m) => Variant::Matmul(matmul::choose(m.into(), &plan.target)),
+        KernelKind::Conv(c) => Variant::Matmul(matmul::choose(c.into(), &plan.target)),
         KernelKind::ScatterAdd(_) => Variant::Scatter,
         KernelKind::Take(_) => Variant::Take,
     }
@@ -117,7 +118,11 @@ pub fn variants(plan: &Plan, kernel: &Kernel) -> Vec<Variant> {
             all.map(Variant::Program).collect()
         }
         KernelKind::MatMul(m) => {
-            let all = matmul::variants(m, &plan.target).into_iter();
+            let all = matmul::variants(m.into(), &plan.target).into_iter();
+            all.map(Variant::Matmul).collect()
+        }
+        KernelKind::Conv(c) => {
+            let all = matmul::variants(c.into(), &plan.target).into_iter();
             all.map(Variant::Matmul).collect()
         }
         KernelKind::ScatterAdd(_) | KernelKind::Take(_) => vec![choose(plan, kernel)],
@@ -149,6 +154,7 @@ pub fn shader(plan: &Plan, kernel: &Kernel, variant: Variant) -> Result<Shader, 
             program::shader(&program::simplified(p), memory, v)
         }
         (KernelKind::MatMul(m), Variant::Matmul(v)) => matmul::shader(m, memory, v),
+        (KernelKind::Conv(c), Variant::Matmul(v)) => matmul::conv_shader(c, memory, v),
         (KernelKind::ScatterAdd(s), Variant::Scatter) => scatter::shader(s, memory, &plan.target),
         (KernelKind::Take(t), Variant::Take) => take::shader(t, memory),
         _ => Err(ShaderError::Variant(variant)),

@@ -85,6 +85,7 @@ fn terms(kernel: &Kernel) -> usize {
     match &kernel.kind {
         KernelKind::Program(p) => p.cols(),
         KernelKind::MatMul(m) => m.k,
+        KernelKind::Conv(c) => c.conv.terms(c.images),
         KernelKind::ScatterAdd(s) => s.count,
         KernelKind::Take(_) => 1,
     }

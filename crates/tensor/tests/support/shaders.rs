@@ -12,7 +12,7 @@ use naga::valid::{
 };
 
 use crate::kernels::{self, Memory};
-use crate::{products, samples};
+use crate::{convs, products, samples};
 
 /// A shader and what it computes how.
 pub(crate) struct Named {
@@ -55,7 +55,7 @@ impl Collection {
     }
 }
 
-/// Every variant of every sample, product, gather and scatter.
+/// Every variant of every sample, product, convolution, gather and scatter.
 pub(crate) fn all() -> Result<Vec<Named>, ShaderError> {
     let mut all = Collection::default();
     let mut add = |name: &str, kind: KernelKind, memory: &[Memory]| {
@@ -72,6 +72,9 @@ pub(crate) fn all() -> Result<Vec<Named>, ShaderError> {
     for case in products::cases() {
         let (kernel, memory) = products::kernel(&case);
         add(&case.to_string(), KernelKind::MatMul(kernel), &memory)?;
+    }
+    for (name, kernel, memory) in convs::all() {
+        add(&name, KernelKind::Conv(kernel), &memory)?;
     }
     let (kind, memory) = scatter();
     add("scatter", kind, &memory)?;

@@ -6,8 +6,9 @@
 fn store(batch: u32, row: u32, col: u32, acc: f32) {
     buf2[(batch * 128u + row * 16u + col)] = acc;
 }
-fn store_sum(row: u32, sum: f32) {
-    buf3[row] = sum;
+fn store_sum(batch: u32, row: u32, sum: f32) {
+    let channel = row;
+    buf3[channel] = sum;
 }
 
 @compute @workgroup_size(8)
@@ -65,9 +66,9 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
         store(batch, row + i, col + 0u, tile0[i]);
     }
     if own_col == 0u {
-        store_sum(row + 0u, sum0.x);
-        store_sum(row + 1u, sum0.y);
-        store_sum(row + 2u, sum0.z);
-        store_sum(row + 3u, sum0.w);
+        store_sum(batch, row + 0u, sum0.x);
+        store_sum(batch, row + 1u, sum0.y);
+        store_sum(batch, row + 2u, sum0.z);
+        store_sum(batch, row + 3u, sum0.w);
     }
 }

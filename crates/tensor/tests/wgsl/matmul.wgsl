@@ -9,8 +9,9 @@ fn store4(batch: u32, row: u32, col: u32, acc: vec4<f32>) {
     let quad = col / 4u;
     buf2[(batch * 16384u + row * 64u + quad)] = acc;
 }
-fn store_sum(row: u32, sum: f32) {
-    buf3[row] = sum;
+fn store_sum(batch: u32, row: u32, sum: f32) {
+    let channel = row;
+    buf3[channel] = sum;
 }
 
 @compute @workgroup_size(8, 8)
@@ -197,6 +198,6 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
         store4(batch, row, col_0, c3_0);
     }
     if col0 == 0u && lane < 32u && row0 + lane < 256u {
-        store_sum(row0 + lane, sum);
+        store_sum(batch, row0 + lane, sum);
     }
 }

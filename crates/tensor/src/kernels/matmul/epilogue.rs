@@ -6,7 +6,7 @@
 //! ```wgsl
 //! fn store(batch: u32, row: u32, col: u32, acc: f32)
 //! fn store4(batch: u32, row: u32, col: u32, acc: vec4<f32>)   // col is a multiple of 4
-//! fn store_sum(row: u32, sum: f32)                            // if A is summed over K
+//! fn store_sum(batch: u32, row: u32, sum: f32)                // if A is summed over K
 //! ```
 
 use gradus_graph::Expr;
@@ -25,11 +25,22 @@ pub(super) fn declare(
     memory: &Memory,
 ) -> Result<(), ShaderError> {
     let program = product.epilogue;
-    let (name, ty) = if product.wide {
+    let (mut name, ty) = if product.wide {
         ("store4", "vec4<f32>")
     } else {
         ("store", "f32")
     };
+    let batch_rows = match product.batch {
+        1 => "row".to_owned(),
+        _ => format!("batch * {}u + row", product.m),
+    };
+    if let Some(positions) = product.positions {
+        // The epilogue's axes are image, channel and position.
+        let head = format!("fn {name}(batch: u32, row: u32, col: u32, acc: {ty})");
+        let place = format!("col / {positions}u, {batch_rows}, col % {positions}u");
+        out.block(head, |out| out.line(format_args!("finish({place}, acc);")));
+        name = "finish";
+    }
     let mut axes = ["batch", "row", "col"].map(Axis::new);
     if product.wide {
         axes[2].quad = Some("quad".to_owned());
@@ -56,8 +67,9 @@ pub(super) fn declare(
             .try_for_each(|s| store(out, &emitter, s))
     })?;
     if let Some(operand) = product.row_sum {
-        out.block("fn store_sum(row: u32, sum: f32)", |out| {
-            out.line(memory.store(operand, "row", "sum"));
+        out.block("fn store_sum(batch: u32, row: u32, sum: f32)", |out| {
+            out.line(format_args!("let channel = {batch_rows};"));
+            out.line(memory.store(operand, "channel", "sum"));
         });
     }
     Ok(())

@@ -6,6 +6,8 @@
 
 mod choose;
 mod epilogue;
+mod form;
+mod gather;
 mod register;
 mod side;
 mod sliced;
@@ -17,7 +19,7 @@ mod tiled;
 use std::fmt;
 
 use gradus_graph::Program;
-use gradus_graph::plan::MatMulKernel;
+use gradus_graph::plan::{ConvKernel, MatMulKernel, Matrix};
 
 use super::memory::Memory;
 use super::module::Entry;
@@ -26,6 +28,7 @@ use strip::Strip;
 
 pub(super) use choose::suits;
 pub use choose::{choose, variants};
+pub use form::Form;
 pub use register::Register;
 pub use sliced::Sliced;
 pub use tiled::Tiled;
@@ -40,6 +43,17 @@ pub enum Variant {
     Tiled(Tiled),
     /// Several invocations share a tile and its sum.
     Sliced(Sliced),
+}
+
+impl Variant {
+    /// Rows and columns of what an invocation, or a workgroup that shares memory, computes.
+    const fn tile(self) -> [u32; 2] {
+        match self {
+            Self::Register(v) => [v.rows, v.cols],
+            Self::Tiled(v) => [v.rows, v.cols],
+            Self::Sliced(v) => [v.rows, v.cols],
+        }
+    }
 }
 
 impl fmt::Display for Variant {
@@ -69,6 +83,8 @@ struct Product<'a> {
     epilogue: &'a Program,
     /// Whether four neighbours of a row are stored at once.
     wide: bool,
+    /// Columns of an image of a convolution, where they are not those of the whole product.
+    positions: Option<u32>,
 }
 
 /// The shader of a multiplication in this variant.
@@ -77,34 +93,45 @@ pub(super) fn shader(
     mut memory: Memory,
     variant: Variant,
 ) -> Result<Shader, ShaderError> {
-    let (rows, cols) = match variant {
-        Variant::Register(v) => (v.rows, v.cols),
-        Variant::Tiled(v) => (v.rows, v.cols),
-        Variant::Sliced(v) => (v.rows, v.cols),
-    };
-    let product = Product::new(kernel, &mut memory, rows, cols)?;
+    let product = Product::matmul(kernel, &mut memory, variant.tile())?;
+    finish(&product, &memory, variant)
+}
+
+/// The shader of a convolution in this variant.
+pub(super) fn conv_shader(
+    kernel: &ConvKernel,
+    mut memory: Memory,
+    variant: Variant,
+) -> Result<Shader, ShaderError> {
+    let product = Product::conv(kernel, &mut memory, variant.tile())?;
+    finish(&product, &memory, variant)
+}
+
+fn finish(product: &Product<'_>, memory: &Memory, variant: Variant) -> Result<Shader, ShaderError> {
     let mut functions = Writer::new();
-    epilogue::declare(&mut functions, &product, &memory)?;
+    for strip in [&product.a, &product.b] {
+        strip.declare(&mut functions);
+    }
+    epilogue::declare(&mut functions, product, memory)?;
     let kernel = match variant {
-        Variant::Register(v) => register::kernel(&product, v),
-        Variant::Tiled(v) => tiled::kernel(&product, v),
-        Variant::Sliced(v) => sliced::kernel(&product, v),
+        Variant::Register(v) => register::kernel(product, v),
+        Variant::Tiled(v) => tiled::kernel(product, v),
+        Variant::Sliced(v) => sliced::kernel(product, v),
     };
     Entry {
         name: "matmul",
         functions: kernel.functions + &functions.finish(),
         ..kernel
     }
-    .shader(&memory, Some(product.epilogue))
+    .shader(memory, Some(product.epilogue))
 }
 
 impl<'a> Product<'a> {
     /// The product as tiles of `rows` × `cols` that stand at multiples of their size see it.
-    fn new(
+    fn matmul(
         kernel: &'a MatMulKernel,
         memory: &mut Memory,
-        rows: u32,
-        cols: u32,
+        [rows, cols]: [u32; 2],
     ) -> Result<Self, ShaderError> {
         let [m, n, k] = [small(kernel.m)?, small(kernel.n)?, small(kernel.k)?];
         let wide = n.is_multiple_of(4) && cols.is_multiple_of(4);
@@ -135,6 +162,54 @@ impl<'a> Product<'a> {
             row_sum: kernel.row_sum,
             epilogue: &kernel.epilogue,
             wide,
+            positions: None,
+        })
+    }
+
+    /// The same of a convolution.
+    fn conv(
+        kernel: &'a ConvKernel,
+        memory: &mut Memory,
+        [rows, cols]: [u32; 2],
+    ) -> Result<Self, ShaderError> {
+        let form = Form::from(kernel);
+        let [m, n, k] = [small(form.m)?, small(form.n)?, small(form.k)?];
+        let positions = small(kernel.conv.result(kernel.images)[2])?;
+        let wide = positions.is_multiple_of(4) && cols.is_multiple_of(4);
+        super::program::note(&kernel.epilogue, memory, wide.then_some(2));
+        if let Some(operand) = kernel.row_sum {
+            memory.note_singles(operand);
+        }
+        // The first factor of a convolution is the right one of its product.
+        let (a, b) = gather::operands(kernel)?;
+        let b = Strip::gathered("b", kernel.a, b, memory, form.along_k);
+        let mut a = match a {
+            Some(a) => Strip::gathered("a", kernel.b, a, memory, true),
+            None => {
+                let whole = Matrix {
+                    operand: kernel.b,
+                    transposed: false,
+                    offset: 0,
+                    row_stride: form.k,
+                    batch_stride: form.m * form.k,
+                };
+                Strip::new("a", &whole, memory, true, [m, k, rows])?
+            }
+        };
+        a.note(memory);
+        b.note(memory);
+        a.wide &= memory.is_wide(a.operand);
+        Ok(Self {
+            batch: small(form.batch)?,
+            m,
+            n,
+            k,
+            a,
+            b,
+            row_sum: kernel.row_sum,
+            epilogue: &kernel.epilogue,
+            wide,
+            positions: Some(positions),
         })
     }
 }

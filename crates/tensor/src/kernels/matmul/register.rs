@@ -40,6 +40,7 @@ pub(super) fn kernel(product: &Product<'_>, v: Register) -> Entry {
         let start = strip.start("batch", lane);
         out.line(format_args!("{keyword} p{} = {start};", strip.name));
     }
+    tile.lanes(&mut out);
     tile.zero(&mut out);
     sum(&mut out, &tile, product.k);
     store(&mut out, product, v);
@@ -158,7 +159,7 @@ fn store(out: &mut Writer, product: &Product<'_>, v: Register) {
             for j in 0..width {
                 let (i, part) = (format!("{}u", start + j), component(width, j));
                 guarded(out, down, "row", &i, |out| {
-                    out.line(format_args!("store_sum(row + {i}, sum{q}{part});"));
+                    out.line(format_args!("store_sum(batch, row + {i}, sum{q}{part});"));
                 });
             }
         }

@@ -1,6 +1,7 @@
 //! How a workgroup brings its slice of one operand into workgroup memory.
 
 use super::super::Writer;
+use super::gather::Gather;
 use super::strip::Strip;
 use super::tiled::Tiled;
 use super::{Product, component, vector};
@@ -60,6 +61,10 @@ impl<'a> Side<'a> {
         if !self.strip.along_k {
             let lane = format!("{axis}0 + {name}_along");
             let lane = clamped(lane, edge, self.lanes - unit.min(self.lanes));
+            if self.strip.gather.is_some() {
+                self.strip.lanes(out, &lane, 1);
+                return;
+            }
             let start = self.strip.start("batch", &format!("({lane})"));
             let line = self.strip.line();
             out.line(format_args!(
@@ -68,9 +73,14 @@ impl<'a> Side<'a> {
             return;
         }
         // At an edge each load needs its own pointer, since lanes are clamped one by one.
-        for load in 0..if edge { loads } else { 1 } {
+        let gathered = self.strip.gather.is_some();
+        for load in 0..if edge || gathered { loads } else { 1 } {
             let lane = format!("{axis}0 + {name}_line + {}u", load * lines);
             let lane = clamped(lane, edge, self.lanes - 1);
+            if gathered {
+                self.strip.lane(out, &format!("{name}_lane{load}"), &lane);
+                continue;
+            }
             let start = self.strip.start("batch", &format!("({lane})"));
             let along = format!("{name}_along / {unit}u");
             out.line(format_args!("var p{name}{load} = {start} + {along};"));
@@ -79,6 +89,10 @@ impl<'a> Side<'a> {
 
     /// Loads this invocation's part of the slice at this step, and moves on.
     pub(super) fn load(&self, out: &mut Writer, product: &Product<'_>, v: Tiled) {
+        if let Some(gather) = &self.strip.gather {
+            self.gather(out, gather, product.k, v);
+            return;
+        }
         let name = self.strip.name;
         let (along, loads) = self.loads(v);
         let lines = v.invocations() / along;
@@ -118,6 +132,40 @@ impl<'a> Side<'a> {
         }
         for load in 0..if edge { loads } else { 1 } {
             out.line(format_args!("p{name}{load} += {step}u;"));
+        }
+    }
+
+    /// The same for an operand that is gathered: the loads share a lane, or a term.
+    fn gather(&self, out: &mut Writer, gather: &Gather, k: u32, v: Tiled) {
+        let name = self.strip.name;
+        let (along, loads) = self.loads(v);
+        let lines = v.invocations() / along;
+        for load in 0..loads {
+            let (lane, number) = match self.strip.along_k {
+                true => (load, 0),
+                false => (0, load),
+            };
+            let term = format!("{name}_term{number}");
+            if number == load {
+                let within = match self.strip.along_k {
+                    true => format!("{name}_along"),
+                    false => format!("{name}_line + {}u", load * lines),
+                };
+                let number = format!("step * {}u + {within}", v.depth);
+                if k.is_multiple_of(v.depth) {
+                    gather.term(out, &term, &number);
+                } else {
+                    // Beyond K nothing is read and both factors are 0.
+                    out.line(format_args!("let {term}_in = {number} < {k}u;"));
+                    gather.term(out, &term, &format!("select(0u, {number}, {term}_in)"));
+                }
+            }
+            let value = gather.load(&format!("{name}_lane{lane}"), &term);
+            out.line(if k.is_multiple_of(v.depth) {
+                format!("let {name}{load} = {value};")
+            } else {
+                format!("let {name}{load} = select(0.0, {value}, {term}_in);")
+            });
         }
     }
 

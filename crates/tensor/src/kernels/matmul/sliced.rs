@@ -79,6 +79,7 @@ pub(super) fn kernel(product: &Product<'_>, v: Sliced) -> Entry {
             strip.name
         ));
     }
+    tile.lanes(&mut out);
     tile.zero(&mut out);
     sum(&mut out, &tile, product.k, slices);
     for i in 0..v.rows {
@@ -189,7 +190,7 @@ fn finish(out: &mut Writer, product: &Product<'_>, v: Sliced) {
                 for slice in 1..slices {
                     out.line(format_args!("sum += partial_sum[{}];", place(slice)));
                 }
-                out.line("store_sum(o_row + i, sum);");
+                out.line("store_sum(batch, o_row + i, sum);");
             });
         }
     });

@@ -4,9 +4,7 @@
 //! at 512³, where it orders the tiles as they were measured (GFLOP/s, NN): shared 32×4 29, shared
 //! 16×8 25, shared 8×8 20; not shared 16×8 13.4, 8×8 13.4, 4×4 7.7, 1×8 3.8, 1×1 1.6.
 
-use gradus_graph::plan::MatMulKernel;
-
-use super::Register;
+use super::{Form, Register};
 
 /// Vector instructions that a value costs which every lane loads for itself…
 const LOAD: usize = 50;
@@ -29,7 +27,7 @@ const SMALL: usize = 1 << 24;
 const THREADS: usize = 4;
 
 /// The tile with the least estimated time.
-pub(super) fn choose(kernel: &MatMulKernel, subgroup: Option<u32>) -> Register {
+pub(super) fn choose(form: Form, subgroup: Option<u32>) -> Register {
     let lanes = subgroup.unwrap_or(8);
     let sides = |n: usize| {
         let fixed = [1, 2, 4, 8, 12, 16, 24, 32].into_iter();
@@ -37,20 +35,20 @@ pub(super) fn choose(kernel: &MatMulKernel, subgroup: Option<u32>) -> Register {
         let whole = (n <= 16).then_some(n);
         fixed.filter(move |side| *side <= n).chain(whole)
     };
-    let work = kernel.batch * kernel.m * kernel.n * kernel.k;
+    let work = form.batch * form.m * form.n * form.k;
     let most = if work < SMALL {
         FEW_ACCUMULATORS
     } else {
         ACCUMULATORS
     };
     let mut best = None;
-    for rows in sides(kernel.m) {
-        for cols in sides(kernel.n).filter(|cols| rows * cols <= most) {
+    for rows in sides(form.m) {
+        for cols in sides(form.n).filter(|cols| rows * cols <= most) {
             for (across, down) in [(lanes, 1), (1, lanes)] {
                 let Some(v) = register([rows, cols], [across, down], subgroup.is_some()) else {
                     continue;
                 };
-                let cost = cost(kernel, v);
+                let cost = cost(form, v);
                 // Of equals the last: high tiles side by side were a little faster than wide ones.
                 if best.is_none_or(|(least, _)| cost <= least) {
                     best = Some((cost, v));
@@ -83,9 +81,9 @@ fn register(tile: [usize; 2], lanes: [u32; 2], shared: bool) -> Option<Register>
 }
 
 /// Instructions for one term of every sum, on one thread and on several.
-fn cost(kernel: &MatMulKernel, v: Register) -> usize {
+fn cost(form: Form, v: Register) -> usize {
     let [rows, cols, across, down] = [v.rows, v.cols, v.across, v.down].map(|n| n as usize);
-    let groups = kernel.batch * kernel.m.div_ceil(rows * down) * kernel.n.div_ceil(cols * across);
+    let groups = form.batch * form.m.div_ceil(rows * down) * form.n.div_ceil(cols * across);
     let side = |lanes, common| lanes * if v.shared && common { SHARED } else { LOAD };
     let group = side(rows, down == 1) + side(cols, across == 1) + rows * cols * ADD + LOOP;
     (groups + groups.div_ceil(THREADS) * THREADS) * group

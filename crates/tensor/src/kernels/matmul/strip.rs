@@ -3,7 +3,8 @@
 use gradus_graph::plan::Matrix;
 
 use super::super::memory::Memory;
-use super::super::{ShaderError, small};
+use super::super::{ShaderError, Writer, small};
+use super::gather::Gather;
 use super::{chunks, compose};
 
 /// An operand seen from the sum: K, and the *lanes* that do not take part in it (rows of A, columns
@@ -23,6 +24,8 @@ pub(super) struct Strip {
     offset: u32,
     row_stride: u32,
     batch_stride: u32,
+    /// How elements are found that no strides reach: the pointer is then the number of a term.
+    pub(super) gather: Option<Gather>,
 }
 
 impl Strip {
@@ -52,7 +55,64 @@ impl Strip {
             offset,
             row_stride,
             batch_stride,
+            gather: None,
         })
+    }
+
+    /// An operand of a convolution.
+    pub(super) fn gathered(
+        name: &'static str,
+        operand: usize,
+        gather: Gather,
+        memory: &Memory,
+        along_k: bool,
+    ) -> Self {
+        Self {
+            name,
+            operand,
+            buffer: memory.name(operand),
+            along_k,
+            wide: false,
+            offset: memory.base(operand),
+            row_stride: 1,
+            batch_stride: 0,
+            gather: Some(gather),
+        }
+    }
+
+    /// Declares the function that loads an element, if there has to be one.
+    pub(super) fn declare(&self, out: &mut Writer) {
+        if let Some(gather) = &self.gather {
+            gather.declare(out, &self.buffer);
+        }
+    }
+
+    /// Declares what `lanes` lanes from this one on need to find their elements.
+    pub(super) fn lanes(&self, out: &mut Writer, first: &str, lanes: u32) {
+        for i in 0..lanes {
+            let name = format!("{}_lane{i}", self.name);
+            self.lane(out, &name, &format!("{first} + {i}u"));
+        }
+    }
+
+    /// The same for one lane, under this name.
+    pub(super) fn lane(&self, out: &mut Writer, name: &str, lane: &str) {
+        if let Some(gather) = &self.gather {
+            gather.lane(out, name, self.offset, lane);
+        }
+    }
+
+    /// Declares what `terms` terms from the pointer on need to find their elements.
+    pub(super) fn terms(&self, out: &mut Writer, terms: u32) {
+        if let Some(gather) = &self.gather {
+            for k in 0..terms {
+                let (name, term) = (
+                    format!("{}_term{k}", self.name),
+                    format!("p{} + {k}u", self.name),
+                );
+                gather.term(out, &name, &term);
+            }
+        }
     }
 
     /// Notes how the strip is read.
@@ -76,7 +136,9 @@ impl Strip {
 
     /// Loads from a term of the sum to the one that is `terms` later, a multiple of four if wide.
     pub(super) fn advance(&self, terms: u32) -> u32 {
-        if self.along_k {
+        if self.gather.is_some() {
+            terms
+        } else if self.along_k {
             terms / self.unit()
         } else {
             terms * self.line()
@@ -85,6 +147,9 @@ impl Strip {
 
     /// The load at which lane `lane` of matrix `batch` starts, at K = 0.
     pub(super) fn start(&self, batch: &str, lane: &str) -> String {
+        if self.gather.is_some() {
+            return "0u".to_owned();
+        }
         let unit = self.unit();
         let mut terms = Vec::new();
         if self.offset != 0 {
@@ -106,6 +171,30 @@ impl Strip {
         format!("{}[{at}]", self.buffer)
     }
 
+    /// Part `part` of a line of `length`, from the pointers of lanes that begin with `first`; some
+    /// expressions may be declared under the name `own`.
+    pub(super) fn load_part(
+        &self,
+        out: &mut Writer,
+        own: &str,
+        [first, part]: [&str; 2],
+        length: u32,
+    ) -> String {
+        let (line, at) = (format!("{part} / {length}u"), format!("{part} % {length}u"));
+        let Some(gather) = &self.gather else {
+            return self.load(&format!(
+                "p{} + {line} * {}u + {at}",
+                self.name,
+                self.line()
+            ));
+        };
+        let (lane, term) = if self.along_k { (line, at) } else { (at, line) };
+        let names = [format!("{own}_lane"), format!("{own}_term")];
+        gather.lane(out, &names[0], self.offset, &format!("{first} + {lane}"));
+        gather.term(out, &names[1], &format!("p{} + {term}", self.name));
+        gather.load(&names[0], &names[1])
+    }
+
     /// For each of `lines` lines in memory, the loads of `length` neighbours from the pointer
     /// `p{name}` on: (line, chunk, expression).
     pub(super) fn loads(
@@ -119,6 +208,15 @@ impl Strip {
             chunks(length)
                 .enumerate()
                 .map(move |(chunk, (start, width))| {
+                    if let Some(gather) = &self.gather {
+                        let one = |i: u32| {
+                            let (lane, term) = if self.along_k { (line, i) } else { (i, line) };
+                            let lane = format!("{}_lane{lane}", self.name);
+                            gather.load(&lane, &format!("{}_term{term}", self.name))
+                        };
+                        let all: Vec<_> = (start..start + width).map(one).collect();
+                        return (line, chunk, compose(&all));
+                    }
                     let at = line * self.row_stride + start;
                     let one = |i: u32| match i {
                         0 => self.load(&pointer),

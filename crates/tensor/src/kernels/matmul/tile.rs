@@ -46,6 +46,15 @@ impl<'a> Tile<'a> {
         Self { shared, ..self }
     }
 
+    /// Declares what this tile, at `row` and `col`, needs to find elements.
+    pub(super) fn lanes(&self, out: &mut Writer) {
+        for (strip, first, lanes) in [(self.a, "row", self.rows), (self.b, "col", self.cols)] {
+            if self.shared.is_none_or(|s| s.name != strip.name) {
+                strip.lanes(out, first, lanes);
+            }
+        }
+    }
+
     /// Declares the accumulators.
     pub(super) fn zero(&self, out: &mut Writer) {
         zero(out, self.rows, self.cols);
@@ -113,6 +122,7 @@ fn load(out: &mut Writer, strip: &Strip, lanes: u32, terms: u32) {
     } else {
         (terms, lanes)
     };
+    strip.terms(out, terms);
     for (line, chunk, loaded) in strip.loads(lines, length) {
         out.line(format_args!("let {}{line}_{chunk} = {loaded};", strip.name));
     }
@@ -128,6 +138,7 @@ fn load_shared(out: &mut Writer, strip: &Strip, lanes: u32, terms: u32, subgroup
     };
     let per_line = length / unit;
     let parts = lines * per_line;
+    let lane = if name == "a" { "row" } else { "col" };
     for round in 0..parts.div_ceil(subgroup) {
         let first = round * subgroup;
         let part = if first + subgroup > parts {
@@ -135,11 +146,9 @@ fn load_shared(out: &mut Writer, strip: &Strip, lanes: u32, terms: u32, subgroup
         } else {
             format!("(sub + {first}u)")
         };
-        let at = format!(
-            "p{name} + {part} / {per_line}u * {}u + {part} % {per_line}u",
-            strip.line()
-        );
-        out.line(format_args!("let own_{name}{round} = {};", strip.load(&at)));
+        let own = format!("own_{name}{round}");
+        let loaded = strip.load_part(out, &own, [lane, &part], per_line);
+        out.line(format_args!("let {own} = {loaded};"));
     }
     let from = |part: u32| {
         let (round, owner) = (part / subgroup, part % subgroup);

@@ -163,7 +163,7 @@ fn store(out: &mut Writer, product: &Product<'_>, v: Tiled) {
     if product.row_sum.is_some() {
         let m = product.m;
         let head = format!("if col0 == 0u && lane < {}u && row0 + lane < {m}u", v.rows);
-        out.block(head, |out| out.line("store_sum(row0 + lane, sum);"));
+        out.block(head, |out| out.line("store_sum(batch, row0 + lane, sum);"));
     }
 }
 
