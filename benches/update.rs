@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use gradus::graph::backend::ModelMemory;
 use gradus::graph::philox::Rng;
 use gradus::graph::plan::{Request, Role, SlabLayout, lower};
-use gradus::graph::{Graph, Optimizer, Plan, Scope, grad, step_row};
+use gradus::graph::{At, Graph, Optimizer, Plan, Scope, grad, step_row};
 use gradus::nn::Adam;
 use gradus::nn::init::Zeros;
 use gradus::train::Device;
@@ -41,7 +41,7 @@ fn case(device: &Device, name: &str, clip: Option<f64>) -> Result<Case<'static>>
     let (plan, memory) = plan(device, &adam, clip)?;
     let bytes = plan.bill.bytes;
     let mut planned = Planned::prepare(device, memory, vec![plan])?;
-    for (slot, word) in (step_row::OPTIMIZER as usize..).zip(adam.row(0)) {
+    for (slot, word) in (step_row::OPTIMIZER as usize..).zip(adam.words(&At::step(0))) {
         planned.row[slot] = word.to_bits();
     }
     let params = values(PARAMETERS);

@@ -47,11 +47,13 @@ pub mod prelude {
         Array, Border, DType, Graph, Init, Layer, Optimizer, Padding, Scope, Var,
     };
     pub use gradus_nn::{
-        Accuracy, Activate, Activation, Adam, AdamW, AdaptiveAvgPool, AvgPool, BatchNorm,
-        BceWithLogits, BinaryFocal, Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, CrossEntropy,
-        Cutout, Dense, Dropout, Flatten, Focal, Functional, GlobalAvgPool, GroupNorm, InstanceNorm,
-        Loss, MaxPool, Metric, Mse, Network, Nll, Normalize, Pad, PixelShuffle, PixelUnshuffle,
-        RandomCrop, RandomFlip, Reduction, Sequential, Sgd, Upsample, Vars, init,
+        Accuracy, Activate, Activation, Adagrad, Adam, AdamW, AdaptiveAvgPool, AvgPool, BatchNorm,
+        BceWithLogits, BinaryFocal, Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Cosine,
+        CrossEntropy, Cutout, Dense, Dropout, Flatten, Focal, Functional, GlobalAvgPool, GroupNorm,
+        InstanceNorm, Loss, MaxPool, Metric, Mse, MultiStep, Network, Nll, Normalize, OneCycle,
+        OptimizerExt, Pad, PixelShuffle, PixelUnshuffle, Plateau, RandomCrop, RandomFlip,
+        Reduction, RmsProp, Schedule, Sequential, Sgd, StepDecay, Upsample, Vars, Warmup, init,
+        schedule,
     };
     pub use gradus_train::{
         Compile, Device, Fit, History, IntoModel, Model, Params, Samples, Scores, params,

@@ -10,7 +10,7 @@ use gradus::graph::{Array, Graph, Scope, Var, grad, step_row};
 use gradus::prelude::*;
 use gradus_cpu::oracle::{Tensor, Trainer};
 use gradus_graph::backend::{ModelMemory, StepRow};
-use gradus_graph::{DType, Layer, Optimizer, Target};
+use gradus_graph::{At, DType, Layer, Optimizer, Target};
 use libtest_mimic::{Arguments, Failed, Trial};
 use support::gpu::Gpu;
 
@@ -212,7 +212,7 @@ fn row(step: usize) -> StepRow {
     row[step_row::SEED_HIGH as usize] = (SEED >> 32) as u32;
     for (word, value) in row[step_row::OPTIMIZER as usize..]
         .iter_mut()
-        .zip(Adam::new(1e-3).row(step))
+        .zip(Adam::new(1e-3).words(&At::step(step)))
     {
         *word = value.to_bits();
     }

@@ -7,7 +7,7 @@ use gradus_cpu::oracle::row;
 use gradus_graph::backend::{BackendError, ModelMemory, ProgramId, Report, Runtime};
 use gradus_graph::ops::Meta;
 use gradus_graph::plan::{Plan, Request, Role, SlabLayout, Value, lower};
-use gradus_graph::{Array, DType, Graph, ParamInfo, Target, Var, grad};
+use gradus_graph::{Array, At, DType, Graph, ParamInfo, Target, Var, grad};
 
 use super::evaluator::{Evaluator, Fed, Found};
 use super::golden::{Trained, Training, initial_values};
@@ -128,7 +128,7 @@ impl Planned {
         };
         for (step, batch) in (0u32..).zip(&training.batches) {
             fed.inputs = batch.clone();
-            fed.row = row(step, 0, &training.optimizer.row(step));
+            fed.row = row(step, 0, &training.optimizer.words(&At::step(step)));
             let report = session.step(&fed)?;
             found.losses.push(session.loss(&report));
             if step == 0 {

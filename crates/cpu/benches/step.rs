@@ -17,7 +17,7 @@ use gradus_cpu::CpuRuntime;
 use gradus_graph::backend::{ModelMemory, ProgramId, Runtime, StepRow};
 use gradus_graph::philox::Rng;
 use gradus_graph::plan::{Request, Role, SlabLayout, lower};
-use gradus_graph::{DType, Graph, Layer, Optimizer, Plan, Scope, Target, grad, step_row};
+use gradus_graph::{At, DType, Graph, Layer, Optimizer, Plan, Scope, Target, grad, step_row};
 use gradus_nn::{Adam, CrossEntropy, Loss, Sequential};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -58,7 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .for_each(|(i, w)| *w = i % 2);
 
     let mut row: StepRow = [0; step_row::WORDS];
-    let words = Adam::new(1e-3).row(0);
+    let words = Adam::new(1e-3).words(&At::step(0));
     let start = step_row::OPTIMIZER as usize;
     row.iter_mut()
         .skip(start)

@@ -9,8 +9,8 @@
 use gradus_graph::ops::{Normalize, Sharing};
 use gradus_graph::plan::{Kernel, Plan, Request, SlabLayout, ValueId, lower};
 use gradus_graph::{
-    ConvOptions, DType, Graph, Init, Optimizer, Padding, PoolOptions, Scope, Shape, Target, Update,
-    Var, grad, philox, step_row,
+    At, ConvOptions, DType, Graph, Init, Optimizer, Padding, PoolOptions, Rate, Scope, Shape,
+    Target, Update, Var, grad, philox, step_row,
 };
 
 #[derive(Debug)]
@@ -27,11 +27,19 @@ impl Init for Zeros {
 struct Adam;
 
 impl Optimizer for Adam {
-    fn states(&self) -> &'static [&'static str] {
-        &["exp_avg", "exp_avg_sq"]
+    fn states(&self) -> Vec<&'static str> {
+        vec!["exp_avg", "exp_avg_sq"]
     }
 
-    fn row(&self, _: u32) -> Vec<f32> {
+    fn rate(&self, _: &At<'_>) -> Rate {
+        Rate {
+            learning_rate: 1.0,
+
+            momentum: 0.0,
+        }
+    }
+
+    fn row(&self, _: u32, _: Rate) -> Vec<f32> {
         vec![1e-3, 1.0]
     }
 

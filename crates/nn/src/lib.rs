@@ -22,6 +22,7 @@ mod loss;
 mod metric;
 mod network;
 mod optim;
+pub mod schedule;
 
 pub use augment::{Cutout, Normalize, RandomCrop, RandomFlip};
 pub use layers::{
@@ -32,4 +33,7 @@ pub use layers::{
 pub use loss::{BceWithLogits, BinaryFocal, CrossEntropy, Focal, Loss, Mse, Nll, Reduction};
 pub use metric::{Accuracy, Metric};
 pub use network::{Functional, Network, OUTPUT, Vars};
-pub use optim::{Adam, AdamW, Sgd};
+pub use optim::{Adagrad, Adam, AdamW, RmsProp, Sgd};
+pub use schedule::{
+    Cosine, MultiStep, OneCycle, OptimizerExt, Plateau, Schedule, Scheduled, StepDecay, Warmup,
+};

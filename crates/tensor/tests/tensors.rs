@@ -5,7 +5,7 @@ mod support;
 use anyhow::{Context, Result, bail, ensure};
 use gradus_cpu::oracle;
 use gradus_graph::philox::Rng;
-use gradus_graph::{Array, DType, Graph, Optimizer, Var, grad};
+use gradus_graph::{Array, At, DType, Graph, Optimizer, Var, grad};
 use gradus_nn::{Activate, Adam};
 use gradus_tensor::{Buffer, Device, Tensor, TensorError};
 use support::{Gpu, open};
@@ -252,7 +252,7 @@ fn adam(_: Device) -> Result<()> {
         let mut ids = vec![update.param.id()];
         ids.extend(update.states.iter().map(Var::id));
         let mut feeds = oracle::Feeds::inputs(feeds.to_vec());
-        feeds.row = oracle::row(step, 0, &optimizer.row(step));
+        feeds.row = oracle::row(step, 0, &optimizer.words(&At::step(step)));
         let values = oracle::eval(&graph.nodes(), &feeds, &ids)?.values;
         expected = values.iter().map(oracle::Tensor::to_array).collect();
     }

@@ -78,7 +78,8 @@ impl Fit {
 
 impl Model {
     /// Trains for some epochs: every sample once an epoch, in a new order each. A last, shorter
-    /// batch is a step of its own size.
+    /// batch is a step of its own size. Schedules that watch a loss see that of the validation
+    /// samples, of the training samples if there are none.
     ///
     /// # Errors
     /// If the data is not what the model was compiled for, the device fails, or an index in the
@@ -118,7 +119,8 @@ impl Model {
             let train = self.clean(outcome)?;
             let seconds = start.elapsed().as_secs_f64();
             let validation = validation.as_ref().map(|v| self.evaluate(v)).transpose()?;
-            self.epoch = self.epoch.saturating_add(1);
+            let watched = validation.as_ref().unwrap_or(&train).loss();
+            self.end_epoch(watched);
             let epoch = Epoch {
                 number: self.epoch,
                 train,

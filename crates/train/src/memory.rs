@@ -30,6 +30,8 @@ pub(crate) enum Holds {
     Optimizer {
         step: usize,
         param: usize,
+        /// Its number among the optimizer's states.
+        state: usize,
         /// Its name in checkpoints: `exp_avg`, or `disc/exp_avg` for steps of the program's own.
         vector: String,
     },
@@ -118,19 +120,20 @@ pub(crate) fn kept<'a>(
             continue;
         };
         let (name, place) = (&defined.definition.name, &defined.place);
-        for (k, state) in (place.first_state..).zip(update.optimizer.states()) {
+        for (state, vector) in update.optimizer.states().into_iter().enumerate() {
             let vector = match name.as_str() {
-                TRAIN => (*state).to_owned(),
-                name => format!("{name}/{state}"),
+                TRAIN => vector.to_owned(),
+                name => format!("{name}/{vector}"),
             };
+            let role = |shard| Role::OptimizerState(place.first_state + state, shard);
             all.extend(place.trained.iter().filter_map(|&param| {
-                let vector = vector.clone();
                 let holds = Holds::Optimizer {
                     step,
                     param,
-                    vector,
+                    state,
+                    vector: vector.clone(),
                 };
-                mirror(param, holds, &|shard| Role::OptimizerState(k, shard))
+                mirror(param, holds, &role)
             }));
         }
     }

@@ -8,7 +8,7 @@ use gradus_data::Batch;
 use gradus_graph::backend::{ModelMemory, StepRow};
 use gradus_graph::philox::{Rng, stream};
 use gradus_graph::plan::Plan;
-use gradus_graph::{Array, ParamInfo, Shape};
+use gradus_graph::{Array, At, ParamInfo, Shape};
 
 use crate::engine::{Done, Engine, Handle};
 use crate::memory::{self, Holds, Kept};
@@ -51,6 +51,8 @@ pub(crate) struct Defined {
     pub(crate) place: Place,
     /// How often it ran.
     pub(crate) count: u32,
+    /// What its optimizer noted of the losses of epochs.
+    pub(crate) memory: Vec<f64>,
 }
 
 /// A step under way: wait for it with [`Model::wait`].
@@ -92,6 +94,7 @@ impl Model {
                 definition,
                 place: Place::default(),
                 count: 0,
+                memory: Vec::new(),
             }));
         Ok(model)
     }
@@ -130,6 +133,7 @@ impl Model {
             definition,
             place,
             count: 0,
+            memory: Vec::new(),
         };
         let known = (
             self.layout.leaves.params.len(),
@@ -142,6 +146,7 @@ impl Model {
             &layout.leaves,
             known,
             &kept,
+            (self.defined.len(), &defined),
             self.spec.seed,
         )?;
         let key = (self.defined.len(), self.spec.batch, resident);
@@ -303,11 +308,44 @@ impl Model {
     pub(crate) fn row(&self, step: usize, i: u32, first: u32) -> StepRow {
         let optimizer = self.defined.get(step).and_then(|defined| {
             let update = defined.definition.update.as_ref()?;
-            Some(update.optimizer.row(defined.count.saturating_add(i)))
+            Some(update.optimizer.words(&At {
+                step: defined.count.saturating_add(i),
+                epoch: self.epoch,
+                memory: &defined.memory,
+            }))
         });
         let optimizer = optimizer.unwrap_or_default();
         self.spec
             .row(self.step.saturating_add(i), first, &optimizer)
+    }
+
+    /// Counts an epoch, as [`Model::fit`] does after each of its own: schedules in epochs go on,
+    /// and those that watch the loss ([`Plateau`](gradus_nn::Plateau)) see it. For loops by hand.
+    pub fn end_epoch(&mut self, loss: f64) {
+        self.epoch = self.epoch.saturating_add(1);
+        for defined in &mut self.defined {
+            if let Some(update) = &defined.definition.update {
+                update.optimizer.observe(&mut defined.memory, loss);
+            }
+        }
+    }
+
+    /// The learning rate of the next run of a step, as its schedule has it; `None` if the step
+    /// trains nothing.
+    ///
+    /// # Errors
+    /// If there is no step of this name.
+    pub fn learning_rate(&self, step: &str) -> Result<Option<f64>, Error> {
+        let defined = self.defined.get(self.find(step)?);
+        Ok(defined.and_then(|defined| {
+            let update = defined.definition.update.as_ref()?;
+            let rate = update.optimizer.rate(&At {
+                step: defined.count,
+                epoch: self.epoch,
+                memory: &defined.memory,
+            });
+            Some(rate.learning_rate)
+        }))
     }
 
     /// Counts runs of a step.
@@ -345,14 +383,15 @@ impl Model {
     }
 }
 
-/// Writes the first values of parameters and states after the `known` ones. Values are made on
-/// the host from the seed and the parameter's name: the same on every device, whatever other
-/// layers there are.
+/// Writes the first values of parameters and states after the `known` ones, and the vectors of
+/// the optimizer of the last step. Values are made on the host from the seed and the parameter's
+/// name: the same on every device, whatever other layers there are.
 fn initialize(
     engine: &mut Engine,
     leaves: &Leaves,
     known: (usize, usize),
     kept: &[Kept],
+    (last, defined): (usize, &Defined),
     seed: u64,
 ) -> Result<(), Error> {
     for kept in kept {
@@ -366,6 +405,9 @@ fn initialize(
                     &bits,
                 )?)
             }),
+            Holds::Optimizer { step, state, .. } if step == last => {
+                Some(defined.initial(state, kept))
+            }
             _ => None,
         };
         if let Some(array) = array {
@@ -373,6 +415,15 @@ fn initialize(
         }
     }
     Ok(())
+}
+
+impl Defined {
+    /// A vector of the optimizer before the first step.
+    pub(crate) fn initial(&self, state: usize, kept: &Kept) -> Result<Array, Error> {
+        let update = self.definition.update.as_ref();
+        let value = update.map_or(0.0, |update| update.optimizer.initial(state));
+        Ok(Array::new(kept.shape, vec![value; kept.shape.numel()])?)
+    }
 }
 
 fn sample(param: &ParamInfo, seed: u64) -> Result<Array, Error> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gradus_cpu::oracle::{Float, Tensor, Trainer};
 use gradus_graph::philox::Rng;
 use gradus_graph::{Array, DType, Graph, Init, Optimizer, Scope, Shape, Var, grad};
-use gradus_nn::{Adam, AdamW, CrossEntropy, Dense, Loss, Sgd};
+use gradus_nn::{Adagrad, Adam, AdamW, CrossEntropy, Dense, Loss, RmsProp, Sgd};
 
 use super::{F32, File};
 use crate::support::evaluator::{Evaluator, Fed, numbers};
@@ -52,6 +52,8 @@ pub(crate) fn trainings() -> Vec<Training> {
         optimizer("06_opt_sgd_nesterov_wd", Arc::new(nesterov(0.01))),
         optimizer("06_opt_adam", Arc::new(Adam::new(0.01))),
         optimizer("06_opt_adamw", Arc::new(AdamW::new(0.01).weight_decay(0.1))),
+        optimizer("06_opt_rmsprop", Arc::new(RmsProp::new(0.01))),
+        optimizer("06_opt_adagrad", Arc::new(Adagrad::new(0.1))),
         clipping("clip_norm1", 1.0),
         clipping("clip_norm100", 100.0),
         mlp("01b_mlp_adam", Arc::new(Adam::new(0.01)), |x| x.relu()),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use gradus_graph::{DType, Graph, Node, NodeId, Optimizer, Shape, Var};
+use gradus_graph::{At, DType, Graph, Node, NodeId, Optimizer, Shape, Var};
 
 use super::tensor::{Float, Tensor, Values};
 use super::{BadIndex, Feeds, OracleError, error, eval, row};
@@ -52,7 +52,7 @@ struct Rule {
 
 impl<T: Float> Trainer<T> {
     /// A trainer at step 0. `gradients` holds one gradient for each parameter of the graph, in
-    /// order; optimizer states start as 0 and model states as the graph says.
+    /// order; optimizer and model states start as the optimizer and the graph say.
     ///
     /// # Errors
     /// If the graph or the optimizer's update cannot be built, or the numbers of gradients and
@@ -73,9 +73,10 @@ impl<T: Float> Trainer<T> {
         let rules: Result<Vec<Rule>, OracleError> = (0..infos.len())
             .map(|i| Rule::trace(optimizer.as_ref(), len(i)))
             .collect();
-        let zeros = |i: usize| {
-            let zero = Tensor::full(vector(len(i)), 0.0f64.into());
-            vec![zero; optimizer.states().len()]
+        let initial = |i: usize| {
+            let initial = |k: usize| f64::from(optimizer.initial(k)).into();
+            let states = (0..optimizer.states().len()).map(initial);
+            states.map(|x| Tensor::full(vector(len(i)), x)).collect()
         };
         let states = graph.states();
         Ok(Self {
@@ -84,7 +85,7 @@ impl<T: Float> Trainer<T> {
             gradients: gradients.iter().map(Var::id).collect(),
             updates: graph.updates(),
             rules: rules?,
-            optimizer_states: (0..infos.len()).map(zeros).collect(),
+            optimizer_states: (0..infos.len()).map(initial).collect(),
             optimizer,
             clip_norm: None,
             seed,
@@ -120,7 +121,11 @@ impl<T: Float> Trainer<T> {
         inputs: Vec<Tensor<T>>,
         wanted: &[NodeId],
     ) -> Result<StepResult<T>, OracleError> {
-        let row = row(self.step, self.seed, &self.optimizer.row(self.step));
+        let row = row(
+            self.step,
+            self.seed,
+            &self.optimizer.words(&At::step(self.step)),
+        );
         let feeds = Feeds {
             inputs,
             params: self.params.clone(),
@@ -255,7 +260,7 @@ fn scaled<T: Float>(x: &Tensor<T>, by: T) -> Tensor<T> {
 
 #[cfg(test)]
 mod tests {
-    use gradus_graph::{Array, Scope, Update, grad, step_row};
+    use gradus_graph::{Array, Rate, Scope, Update, grad, step_row};
 
     use super::*;
 
@@ -264,12 +269,20 @@ mod tests {
     struct Plain;
 
     impl Optimizer for Plain {
-        fn states(&self) -> &'static [&'static str] {
-            &["count"]
+        fn states(&self) -> Vec<&'static str> {
+            vec!["count"]
+        }
+
+        fn rate(&self, _: &At<'_>) -> Rate {
+            Rate {
+                learning_rate: 1.0,
+
+                momentum: 0.0,
+            }
         }
 
         #[allow(clippy::cast_precision_loss, reason = "a few steps")]
-        fn row(&self, step: u32) -> Vec<f32> {
+        fn row(&self, step: u32, _: Rate) -> Vec<f32> {
             vec![step as f32 + 1.0]
         }
 

@@ -1,6 +1,6 @@
 //! Adam.
 
-use gradus_graph::{Optimizer, Update, Var};
+use gradus_graph::{At, Optimizer, Rate, Update, Var};
 
 use super::{Expected, bias_corrections, check, row, word};
 
@@ -79,8 +79,8 @@ impl Adam {
         );
     }
 
-    /// The update without weight decay. Words 0 and 1 of the row are `learning_rate / (1 − β1ᵗ)`
-    /// and `1 / √(1 − β2ᵗ)`.
+    /// The update without weight decay. The row begins with `learning_rate / (1 − β1ᵗ)`,
+    /// `1 / √(1 − β2ᵗ)`, β1 and `1 − β1`.
     pub(super) fn step<'g>(&self, param: Var<'g>, grad: Var<'g>, states: &[Var<'g>]) -> Update<'g> {
         let [m, v] = states else {
             let message = format!("expected 2 states, found {}", states.len());
@@ -90,7 +90,7 @@ impl Adam {
                 states: states.to_vec(),
             };
         };
-        let m = *m * self.beta1 + grad * (1.0 - self.beta1);
+        let m = *m * word(param, 2) + grad * word(param, 3);
         let v = *v * self.beta2 + grad.square() * (1.0 - self.beta2);
         let denominator = v.sqrt() * word(param, 1) + self.eps;
         Update {
@@ -100,24 +100,32 @@ impl Adam {
     }
 
     /// The row's first words.
-    pub(super) fn factors(&self, step: u32) -> [f64; 2] {
-        let (first, second) = bias_corrections(step, self.beta1, self.beta2);
-        [self.learning_rate * first, second]
+    pub(super) fn factors(&self, step: u32, rate: Rate) -> [f64; 4] {
+        let beta1 = rate.momentum;
+        let (first, second) = bias_corrections(step, beta1, self.beta2);
+        [rate.learning_rate * first, second, beta1, 1.0 - beta1]
     }
 
     /// The factor by which decoupled weight decay shrinks parameters in a step.
-    pub(super) fn shrink(&self) -> f64 {
-        1.0 - self.learning_rate * self.weight_decay
+    pub(super) fn shrink(&self, rate: Rate) -> f64 {
+        1.0 - rate.learning_rate * self.weight_decay
     }
 }
 
 impl Optimizer for Adam {
-    fn states(&self) -> &'static [&'static str] {
-        &["exp_avg", "exp_avg_sq"]
+    fn states(&self) -> Vec<&'static str> {
+        vec!["exp_avg", "exp_avg_sq"]
     }
 
-    fn row(&self, step: u32) -> Vec<f32> {
-        row(&self.factors(step))
+    fn rate(&self, _: &At<'_>) -> Rate {
+        Rate {
+            learning_rate: self.learning_rate,
+            momentum: self.beta1,
+        }
+    }
+
+    fn row(&self, step: u32, rate: Rate) -> Vec<f32> {
+        row(&self.factors(step, rate))
     }
 
     fn update<'g>(&self, param: Var<'g>, grad: Var<'g>, states: &[Var<'g>]) -> Update<'g> {

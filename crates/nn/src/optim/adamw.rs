@@ -1,6 +1,6 @@
 //! Adam with decoupled weight decay.
 
-use gradus_graph::{Optimizer, Update, Var};
+use gradus_graph::{At, Optimizer, Rate, Update, Var};
 
 use super::{Adam, row, word};
 
@@ -41,17 +41,21 @@ impl AdamW {
 }
 
 impl Optimizer for AdamW {
-    fn states(&self) -> &'static [&'static str] {
+    fn states(&self) -> Vec<&'static str> {
         self.0.states()
     }
 
-    fn row(&self, step: u32) -> Vec<f32> {
-        let [rate, correction] = self.0.factors(step);
-        row(&[rate, correction, self.0.shrink()])
+    fn rate(&self, at: &At<'_>) -> Rate {
+        self.0.rate(at)
+    }
+
+    fn row(&self, step: u32, rate: Rate) -> Vec<f32> {
+        let [size, correction, keep, take] = self.0.factors(step, rate);
+        row(&[size, correction, keep, take, self.0.shrink(rate)])
     }
 
     fn update<'g>(&self, param: Var<'g>, grad: Var<'g>, states: &[Var<'g>]) -> Update<'g> {
         self.0.check(param, "adamw");
-        self.0.step(param * word(param, 2), grad, states)
+        self.0.step(param * word(param, 4), grad, states)
     }
 }

@@ -3,15 +3,19 @@
 //! Defaults and formulas are PyTorch's. The learning rate and all that depends on the step come
 //! from the step row, so a schedule changes no kernel.
 
+mod adagrad;
 mod adam;
 mod adamw;
+mod rmsprop;
 mod sgd;
 
+pub use adagrad::Adagrad;
 pub use adam::Adam;
 pub use adamw::AdamW;
+pub use rmsprop::RmsProp;
 pub use sgd::Sgd;
 
-use gradus_graph::{Var, step_row};
+use gradus_graph::{Optimizer, Update, Var, step_row};
 
 /// Word `i` of the optimizer's part of the step row.
 fn word(like: Var<'_>, i: u32) -> Var<'_> {
@@ -42,6 +46,25 @@ enum Expected {
     Positive,
     NotNegative,
     Share,
+}
+
+/// Refuses another number of states than the optimizer has.
+fn wants<'g>(
+    name: &'static str,
+    optimizer: &dyn Optimizer,
+    param: Var<'g>,
+    states: &[Var<'g>],
+) -> Result<(), Update<'g>> {
+    let expected = optimizer.states().len();
+    if states.len() == expected {
+        return Ok(());
+    }
+    let message = format!("expected {expected} states, found {}", states.len());
+    param.graph().fail(name, message);
+    Err(Update {
+        param,
+        states: states.to_vec(),
+    })
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "the step row is f32")]

@@ -1,6 +1,6 @@
 //! Stochastic gradient descent.
 
-use gradus_graph::{Optimizer, Update, Var};
+use gradus_graph::{At, Optimizer, Rate, Update, Var};
 
 use super::{Expected, check, row, word};
 
@@ -88,17 +88,23 @@ impl Sgd {
 }
 
 impl Optimizer for Sgd {
-    fn states(&self) -> &'static [&'static str] {
-        if self.momentum == 0.0 {
-            &[]
-        } else {
-            &["momentum_buffer"]
+    fn states(&self) -> Vec<&'static str> {
+        (self.momentum != 0.0)
+            .then_some("momentum_buffer")
+            .into_iter()
+            .collect()
+    }
+
+    fn rate(&self, _: &At<'_>) -> Rate {
+        Rate {
+            learning_rate: self.learning_rate,
+            momentum: self.momentum,
         }
     }
 
-    fn row(&self, step: u32) -> Vec<f32> {
+    fn row(&self, step: u32, rate: Rate) -> Vec<f32> {
         let share = if step == 0 { 1.0 } else { 1.0 - self.dampening };
-        row(&[self.learning_rate, share])
+        row(&[rate.learning_rate, share, rate.momentum])
     }
 
     fn update<'g>(&self, param: Var<'g>, grad: Var<'g>, states: &[Var<'g>]) -> Update<'g> {
@@ -119,9 +125,10 @@ impl Optimizer for Sgd {
             0.0 => grad,
             _ => grad * word(param, 1),
         };
-        let buffer = buffer * self.momentum + share;
+        let momentum = word(param, 2);
+        let buffer = buffer * momentum + share;
         let direction = if self.nesterov {
-            grad + buffer * self.momentum
+            grad + buffer * momentum
         } else {
             buffer
         };

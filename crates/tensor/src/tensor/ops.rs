@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 
-use gradus_graph::{Optimizer, Var, grad};
+use gradus_graph::{At, Optimizer, Var, grad};
 
 use super::Tensor;
 use super::eager::Call;
@@ -118,8 +118,8 @@ impl Tensor {
     }
 
     /// One step of an optimizer, `step` counted from 0: replaces this tensor and the optimizer's
-    /// states of it, one for each of [`Optimizer::states`], at first [`Tensor::zeros`] of its
-    /// shape. On an error all are as before.
+    /// states of it, one for each of [`Optimizer::states`], at first full of
+    /// [`Optimizer::initial`], in its shape. On an error all are as before.
     #[track_caller]
     pub fn update(
         &mut self,
@@ -132,7 +132,7 @@ impl Tensor {
         inputs.extend(states.iter());
         let call = Call {
             inputs: &inputs,
-            row: &optimizer.row(step),
+            row: &optimizer.words(&At::step(step)),
             location: Some(Location::caller()),
         };
         let updated = call.run(|vars| {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use gradus_graph::backend::{ModelMemory, ProgramId, Runtime, StepRow};
 use gradus_graph::philox::Rng;
 use gradus_graph::plan::{Plan, Request, Role, SlabLayout, ValueId, lower};
-use gradus_graph::{DType, Graph, Init, Optimizer, Scope, Shape, Target, Update, Var};
+use gradus_graph::{At, DType, Graph, Init, Optimizer, Rate, Scope, Shape, Target, Update, Var};
 use gradus_graph::{grad, step_row};
 use gradus_tensor::{Device, GpuRuntime};
 
@@ -251,11 +251,19 @@ impl Init for Zeros {
 struct Adam;
 
 impl Optimizer for Adam {
-    fn states(&self) -> &'static [&'static str] {
-        &["exp_avg", "exp_avg_sq"]
+    fn states(&self) -> Vec<&'static str> {
+        vec!["exp_avg", "exp_avg_sq"]
     }
 
-    fn row(&self, _: u32) -> Vec<f32> {
+    fn rate(&self, _: &At<'_>) -> Rate {
+        Rate {
+            learning_rate: 1.0,
+
+            momentum: 0.0,
+        }
+    }
+
+    fn row(&self, _: u32, _: Rate) -> Vec<f32> {
         vec![1e-3]
     }
 

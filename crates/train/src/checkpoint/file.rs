@@ -34,6 +34,8 @@ pub(super) struct Standing {
     /// How often it ran.
     pub(super) count: u32,
     pub(super) optimizer: String,
+    /// The bits of what its optimizer noted of the losses of epochs.
+    pub(super) memory: Vec<u64>,
 }
 
 impl Progress {

@@ -9,8 +9,7 @@ mod file;
 
 use std::path::{Path, PathBuf};
 
-use gradus_graph::Array;
-
+use crate::memory::Holds;
 use crate::model::Defined;
 use crate::{Error, Model};
 use file::{Progress, Standing};
@@ -56,15 +55,22 @@ impl Model {
             match array {
                 Some(array) => kept.write(&mut self.engine, array)?,
                 None => {
-                    let zeros = Array::zeros(kept.shape, kept.dtype);
-                    kept.write(&mut self.engine, &zeros)?;
+                    let Holds::Optimizer { step, state, .. } = kept.holds else {
+                        continue;
+                    };
+                    if let Some(defined) = self.defined.get(step) {
+                        kept.write(&mut self.engine, &defined.initial(state, kept)?)?;
+                    }
                 }
             }
         }
         let Some(progress) = progress else {
             log::info!("{}: parameters only", path.display());
             self.step = 0;
-            self.defined.iter_mut().for_each(|d| d.count = 0);
+            for defined in &mut self.defined {
+                defined.count = 0;
+                defined.memory.clear();
+            }
             return Ok(());
         };
         let mut all = true;
@@ -81,6 +87,8 @@ impl Model {
             let theirs = progress.steps.iter().find(|s| s.name == ours.name);
             let theirs = theirs.filter(|_| has_vectors);
             defined.count = theirs.map_or(0, |s| s.count);
+            let memory = theirs.map_or(&[][..], |s| &s.memory);
+            defined.memory = memory.iter().map(|&x| f64::from_bits(x)).collect();
             all &= theirs.is_some();
             let theirs = theirs.map_or("nothing", |s| &s.optimizer);
             if theirs != ours.optimizer {
@@ -110,6 +118,7 @@ impl Model {
                 Some(update) => format!("{:?}", update.optimizer),
                 None => "nothing".to_owned(),
             },
+            memory: defined.memory.iter().map(|x| x.to_bits()).collect(),
         };
         self.defined.iter().map(one).collect()
     }

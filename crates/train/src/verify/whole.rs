@@ -119,7 +119,7 @@ impl Step<'_> {
         let rounded = middle.eval::<f32>(&rule.outputs)?;
         let above = case(scaled(&|k| off(k)))?.eval::<f64>(&rule.outputs)?;
         let below = case(scaled(&|k| -off(k)))?.eval::<f64>(&rule.outputs)?;
-        let names = std::iter::once("update").chain(optimizer.states().iter().copied());
+        let names = std::iter::once("update").chain(optimizer.states());
         let mut checks = Vec::new();
         for (k, (what, found)) in names.zip(found).enumerate() {
             let get = |of: &[Vec<f64>]| of.get(k).cloned().unwrap_or_default();

@@ -1,0 +1,62 @@
+//! An optimizer with a schedule.
+
+use gradus_graph::{At, Optimizer, Rate, Update, Var};
+
+use super::Schedule;
+
+/// An optimizer whose learning rate follows a schedule; see [`OptimizerExt::schedule`].
+#[derive(Clone, Debug)]
+pub struct Scheduled<O, S> {
+    optimizer: O,
+    schedule: S,
+}
+
+/// What every optimizer can be wrapped in.
+pub trait OptimizerExt: Optimizer + Sized {
+    /// This optimizer with a learning rate that follows `schedule`; its own is the base.
+    ///
+    /// ```
+    /// use gradus_graph::{At, Optimizer};
+    /// use gradus_nn::{Adam, Cosine, OptimizerExt, Warmup};
+    ///
+    /// let adam = Adam::new(3e-3).schedule(Warmup::steps(100).then(Cosine::steps(900)));
+    /// assert_eq!(adam.rate(&At::step(100)).learning_rate, 3e-3);
+    /// ```
+    fn schedule<S: Schedule>(self, schedule: S) -> Scheduled<Self, S> {
+        Scheduled {
+            optimizer: self,
+            schedule,
+        }
+    }
+}
+
+impl<O: Optimizer> OptimizerExt for O {}
+
+impl<O: Optimizer, S: Schedule> Optimizer for Scheduled<O, S> {
+    fn states(&self) -> Vec<&'static str> {
+        self.optimizer.states()
+    }
+
+    fn initial(&self, state: usize) -> f32 {
+        self.optimizer.initial(state)
+    }
+
+    fn rate(&self, at: &At<'_>) -> Rate {
+        self.schedule.rate(self.optimizer.rate(at), at)
+    }
+
+    fn observe(&self, memory: &mut Vec<f64>, loss: f64) {
+        self.schedule.observe(memory, loss);
+    }
+
+    fn row(&self, step: u32, rate: Rate) -> Vec<f32> {
+        self.optimizer.row(step, rate)
+    }
+
+    fn update<'g>(&self, param: Var<'g>, grad: Var<'g>, states: &[Var<'g>]) -> Update<'g> {
+        if let Some(message) = self.schedule.mistake() {
+            param.graph().fail("schedule", message);
+        }
+        self.optimizer.update(param, grad, states)
+    }
+}

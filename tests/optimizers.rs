@@ -1,0 +1,238 @@
+//! Optimizers and schedules on devices against their formulas, element by element in f64.
+#![allow(clippy::unwrap_used, reason = "a broken test may end in a panic")]
+
+use gradus::graph::philox::{Rng, stream};
+use gradus::prelude::*;
+use libtest_mimic::{Arguments, Failed, Trial};
+use support::gpu::Gpu;
+
+mod support;
+
+const F32: DType = DType::F32;
+/// Elements of each of the two parameters: more than a block of 64, and fewer.
+const SIZES: [usize; 2] = [130, 3];
+const STEPS: usize = 7;
+
+/// First values of a parameter.
+#[derive(Clone, Debug)]
+struct Stored(Vec<f32>);
+
+impl Init for Stored {
+    fn sample(&self, _: &gradus::graph::Shape, _: &mut Rng) -> Vec<f32> {
+        self.0.clone()
+    }
+}
+
+fn values(name: &str, k: usize, n: usize) -> Vec<f32> {
+    let mut rng = Rng::new(k as u64, stream(name, 0));
+    (0..n).map(|_| (rng.uniform() * 4.0 - 2.0) as f32).collect()
+}
+
+/// A model whose gradients are its inputs.
+fn model(device: &Device, optimizer: impl Optimizer + 'static) -> Result<Model, Failed> {
+    let param = |scope: &Scope<'_>, i: usize| {
+        let name = ["a", "b"][i];
+        let init = Stored(values(name, 0, SIZES[i]));
+        scope.param(name, SIZES[i], init).id()
+    };
+    let net = Functional::new(move |scope, inputs| {
+        let graph = scope.graph();
+        let term = |i: usize| graph.var(param(scope, i)) * inputs.get(graph, ["ga", "gb"][i]);
+        Vars::new().with("y", term(0).sum(&[1]) + term(1).sum(&[1]))
+    });
+    let settings = Compile::new()
+        .input("ga", SIZES[0], F32)
+        .input("gb", SIZES[1], F32)
+        .target((), F32)
+        .loss(Difference)
+        .optimizer(optimizer)
+        .device(device.clone())
+        .batch(1);
+    Ok(net.compile(settings)?)
+}
+
+/// The prediction itself, less the target.
+#[derive(Debug)]
+struct Difference;
+
+impl Loss for Difference {
+    fn forward<'g>(&self, _: &Scope<'g>, prediction: Var<'g>, target: Var<'g>) -> Var<'g> {
+        (prediction - target).sum_all()
+    }
+}
+
+fn batch(k: usize) -> (Batch, [Vec<f32>; 2]) {
+    let gradients = [values("ga", k, SIZES[0]), values("gb", k, SIZES[1])];
+    let array = |i: usize| Array::new([1, SIZES[i]], gradients[i].clone()).unwrap();
+    let batch = Batch::new().with("ga", array(0)).with("gb", array(1));
+    (
+        batch.with("y", Array::new([1], vec![0f32]).unwrap()),
+        gradients,
+    )
+}
+
+/// One element: parameter, gradient and states give the new parameter.
+type Rule = fn(t: i32, p: f64, g: f64, states: &mut [f64]) -> f64;
+
+fn follows(
+    device: &Device,
+    optimizer: impl Optimizer + 'static,
+    first: &[f64],
+    rule: Rule,
+) -> Result<(), Failed> {
+    let name = format!("{optimizer:?}");
+    let mut model = model(device, optimizer)?;
+    let found = model.verify()?;
+    if !found.passed() {
+        return Err(format!("{name}: {found}").into());
+    }
+    let mut want = ["a", "b"].map(|name| {
+        let n = SIZES[usize::from(name == "b")];
+        let p = values(name, 0, n).into_iter();
+        p.map(|p| (f64::from(p), first.to_vec()))
+            .collect::<Vec<_>>()
+    });
+    for k in 0..STEPS {
+        let (batch, gradients) = batch(k + 1);
+        model.step(&batch)?;
+        for (i, param) in ["a", "b"].into_iter().enumerate() {
+            let found = model.parameter(param)?;
+            let found = found.as_f32().unwrap();
+            let elements = want[i].iter_mut().zip(&gradients[i]).zip(found);
+            for (j, (((p, states), &g), &found)) in elements.enumerate() {
+                *p = rule(k as i32 + 1, *p, f64::from(g), states);
+                if (*p - f64::from(found)).abs() > 2e-5 * p.abs().max(1.0) {
+                    return Err(format!("{name}: {param}[{j}] after {k}: {found}, not {p}").into());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn rmsprop(device: &Device) -> Result<(), Failed> {
+    let plain = RmsProp::new(0.02).alpha(0.9).eps(1e-3);
+    follows(device, plain.clone(), &[0.0], |_, p, g, s| {
+        s[0] = 0.9 * s[0] + 0.1 * g * g;
+        p - 0.02 * g / (s[0].sqrt() + 1e-3)
+    })?;
+    let all = plain.momentum(0.8).centered().weight_decay(0.3);
+    follows(device, all, &[0.0; 3], |_, p, g, s| {
+        let g = g + 0.3 * p;
+        s[0] = 0.9 * s[0] + 0.1 * g * g;
+        s[1] = 0.9 * s[1] + 0.1 * g;
+        s[2] = 0.8 * s[2] + g / ((s[0] - s[1] * s[1]).sqrt() + 1e-3);
+        p - 0.02 * s[2]
+    })
+}
+
+fn adagrad(device: &Device) -> Result<(), Failed> {
+    let adagrad = Adagrad::new(0.1).lr_decay(0.5).weight_decay(0.2);
+    let adagrad = adagrad.initial_accumulator_value(0.25).eps(1e-6);
+    follows(device, adagrad, &[0.25], |t, p, g, s| {
+        let g = g + 0.2 * p;
+        s[0] += g * g;
+        p - 0.1 / (1.0 + f64::from(t - 1) * 0.5) * g / (s[0].sqrt() + 1e-6)
+    })
+}
+
+/// The rate and the momentum of every step are those of the schedule, with no kernel more.
+fn scheduled(device: &Device) -> Result<(), Failed> {
+    let sgd = Sgd::new(0.1).momentum(0.9);
+    let falling = sgd.clone().schedule(schedule::Exponential::steps(0.5));
+    follows(device, falling.clone(), &[0.0], |t, p, g, s| {
+        s[0] = 0.9 * s[0] + g;
+        p - 0.1 * 0.5f64.powi(t - 1) * s[0]
+    })?;
+    let count = |model: &Model| model.plan().kernels.len();
+    assert_eq!(count(&model(device, falling)?), count(&model(device, sgd)?));
+    let cycle = OneCycle::steps(7).rise(3.0 / 7.0).linear();
+    let adam = Adam::new(0.1).betas(0.9, 0.99).schedule(cycle);
+    follows(device, adam, &[0.0; 2], |t, p, g, s| {
+        let (rate, b1) = match t {
+            1..=3 => {
+                let share = f64::from(t - 1) / 2.0;
+                (0.004 + 0.096 * share, 0.95 - 0.1 * share)
+            }
+            _ => {
+                let share = f64::from(t - 3) / 4.0;
+                (0.1 + (0.004 / 1e4 - 0.1) * share, 0.85 + 0.1 * share)
+            }
+        };
+        s[0] = b1 * s[0] + (1.0 - b1) * g;
+        s[1] = 0.99 * s[1] + 0.01 * g * g;
+        let corrected = (s[1] / (1.0 - 0.99f64.powi(t))).sqrt();
+        p - rate * s[0] / (1.0 - b1.powi(t)) / (corrected + 1e-8)
+    })
+}
+
+/// `fit` counts epochs for schedules and shows them the validation loss; both are in the file.
+fn plateau_in_fit(device: &Device) -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("plateau.safetensors");
+    let data = datasets::digits().take(48)?;
+    let make = || {
+        // No loss is ever a tenth of the best one, so every second epoch is one too many.
+        let plateau = Plateau::new().patience(1).threshold(0.9).factor(0.5);
+        let settings = Compile::for_data(&data)
+            .device(device.clone())
+            .loss(CrossEntropy::new())
+            .optimizer(Adam::new(0.01).schedule(plateau))
+            .batch(16);
+        Sequential::new().dense(10).compile(settings)
+    };
+    let fit = |epochs| Fit::epochs(epochs).validation_split(0.25).quiet();
+    let mut whole = make()?;
+    assert_eq!(whole.learning_rate("train")?, Some(0.01));
+    assert_eq!(whole.learning_rate("predict")?, None);
+    whole.fit(&data, fit(2))?;
+    assert_eq!(whole.learning_rate("train")?, Some(0.01));
+    whole.save(&path)?;
+    whole.fit(&data, fit(3))?;
+    assert_eq!(whole.learning_rate("train")?, Some(0.0025));
+    let mut resumed = make()?;
+    resumed.load(&path)?;
+    resumed.fit(&data, fit(3))?;
+    assert_eq!(resumed.learning_rate("train")?, Some(0.0025));
+    assert_eq!(whole.digest()?, resumed.digest()?);
+
+    let settings = Compile::for_data(&data)
+        .device(device.clone())
+        .loss(CrossEntropy::new())
+        .optimizer(Sgd::new(0.1).schedule(StepDecay::epochs(2, 0.1)))
+        .batch(16);
+    let mut stairs = Sequential::new().dense(10).compile(settings.clone())?;
+    stairs.fit(&data, Fit::epochs(1).quiet())?;
+    stairs.end_epoch(0.0);
+    assert!((stairs.learning_rate("train")?.unwrap() - 0.01).abs() < 1e-12);
+
+    let wrong = Sgd::new(0.1).schedule(Cosine::steps(0));
+    let error = Sequential::new()
+        .dense(10)
+        .compile(settings.optimizer(wrong));
+    let text = error.unwrap_err().to_string();
+    assert!(
+        text.contains("total must be greater than 0, found 0"),
+        "{text}"
+    );
+    Ok(())
+}
+
+fn main() {
+    let gpu = Gpu::from_env();
+    type Check = fn(&Device) -> Result<(), Failed>;
+    let checks: [(&str, Check); 4] = [
+        ("rmsprop", rmsprop),
+        ("adagrad", adagrad),
+        ("scheduled", scheduled),
+        ("plateau in fit", plateau_in_fit),
+    ];
+    let mut trials = Vec::new();
+    for (name, check) in checks {
+        trials.push(Trial::test(format!("{name}/cpu"), move || {
+            check(&Device::cpu())
+        }));
+        trials.push(gpu.trial(format!("{name}/gpu"), check));
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
