@@ -277,6 +277,18 @@ impl Graph {
         self.inner.borrow_mut().updates.insert(index, value.id());
     }
 
+    /// The value that a state has been given so far, or the old one.
+    pub fn latest<'g>(&'g self, state: Var<'g>) -> Var<'g> {
+        if state.is_poisoned() {
+            return state;
+        }
+        let Op::State(index) = self.node(state.id()).op else {
+            return state;
+        };
+        let given = self.inner.borrow().updates.get(&index).copied();
+        given.map_or(state, |id| self.var(id))
+    }
+
     /// The first mistake, if any.
     ///
     /// # Errors

@@ -109,6 +109,12 @@ impl<'g> Scope<'g> {
         }
     }
 
+    /// The value that a state has been given so far in this step, or the old one: what a layer
+    /// that is applied several times goes on from.
+    pub fn latest(&self, state: Var<'g>) -> Var<'g> {
+        self.graph.latest(state)
+    }
+
     /// Random bits (`u32`), new at every step. The stream is the hash of this path and of how
     /// often it was asked before, so that other layers do not change it.
     #[track_caller]

@@ -41,6 +41,18 @@ pub(super) fn cases() -> Vec<Case> {
             |g, x| vec![BatchNorm::new().forward(&Scope::root(g, false), x[0])],
         ),
     ];
+    // A layer that is applied twice in a step has seen both batches.
+    cases.push(case(
+        "both at once",
+        &["in.x", "in.x2"],
+        &after(2),
+        |g, x| {
+            let (layer, scope) = (BatchNorm::new(), Scope::root(g, true));
+            layer.forward(&scope, x[0]);
+            layer.forward(&scope, x[1]);
+            updates(g)
+        },
+    ));
     cases[2].states = ["out.", "_after1"];
     cases[3].states = ["out.", "_after2"];
     cases

@@ -173,13 +173,17 @@ impl Layer for BatchNorm {
         let [batch_mean, batch_variance] = self.op().moments(x.stop_gradient());
         let count = self.op().count(&x.shape()) as f64;
         let unbiased = batch_variance * (count / (count - 1.0));
+        // Applied before in this step, the layer has seen that batch too.
+        let [mean_now, variance_now, batches_now] =
+            [mean, variance, batches].map(|state| scope.latest(state));
+        let seen = batches_now + 1;
         let follow = |running: Var<'g>, batch: Var<'g>| match self.momentum {
             Momentum::Fixed(m) => running * (1.0 - m) + batch * m,
-            Momentum::Cumulative => running + (batch - running) / (batches + 1).cast(DType::F32),
+            Momentum::Cumulative => running + (batch - running) / seen.cast(DType::F32),
         };
-        scope.update(mean, follow(mean, batch_mean));
-        scope.update(variance, follow(variance, unbiased));
-        scope.update(batches, batches + 1);
+        scope.update(mean, follow(mean_now, batch_mean));
+        scope.update(variance, follow(variance_now, unbiased));
+        scope.update(batches, seen);
         x.composite(self.op(), &affine)
     }
 }
