@@ -28,21 +28,27 @@ fn values(name: &str, k: usize, n: usize) -> Vec<f32> {
     (0..n).map(|_| (rng.uniform() * 4.0 - 2.0) as f32).collect()
 }
 
+fn stored(i: usize) -> Vec<f32> {
+    values(["a", "b"][i], 0, SIZES[i])
+}
+
 /// A model whose gradients are its inputs.
-fn model(device: &Device, optimizer: impl Optimizer + 'static) -> Result<Model, Failed> {
-    let param = |scope: &Scope<'_>, i: usize| {
-        let name = ["a", "b"][i];
-        let init = Stored(values(name, 0, SIZES[i]));
-        scope.param(name, SIZES[i], init).id()
-    };
+fn model(
+    device: &Device,
+    optimizer: impl Optimizer + 'static,
+    sizes: [usize; 2],
+    first: impl Fn(usize) -> Vec<f32> + Send + Sync + 'static,
+) -> Result<Model, Failed> {
     let net = Functional::new(move |scope, inputs| {
-        let graph = scope.graph();
-        let term = |i: usize| graph.var(param(scope, i)) * inputs.get(graph, ["ga", "gb"][i]);
-        Vars::new().with("y", term(0).sum(&[1]) + term(1).sum(&[1]))
+        let term = |i: usize| {
+            let param = scope.param(["a", "b"][i], sizes[i], Stored(first(i)));
+            (param * inputs.get(scope.graph(), ["ga", "gb"][i])).sum(&[1])
+        };
+        (term(0) + term(1)).into()
     });
     let settings = Compile::new()
-        .input("ga", SIZES[0], F32)
-        .input("gb", SIZES[1], F32)
+        .input("ga", sizes[0], F32)
+        .input("gb", sizes[1], F32)
         .target((), F32)
         .loss(Difference)
         .optimizer(optimizer)
@@ -61,9 +67,9 @@ impl Loss for Difference {
     }
 }
 
-fn batch(k: usize) -> (Batch, [Vec<f32>; 2]) {
-    let gradients = [values("ga", k, SIZES[0]), values("gb", k, SIZES[1])];
-    let array = |i: usize| Array::new([1, SIZES[i]], gradients[i].clone()).unwrap();
+fn batch(k: usize, sizes: [usize; 2]) -> (Batch, [Vec<f32>; 2]) {
+    let gradients = [values("ga", k, sizes[0]), values("gb", k, sizes[1])];
+    let array = |i: usize| Array::new([1, sizes[i]], gradients[i].clone()).unwrap();
     let batch = Batch::new().with("ga", array(0)).with("gb", array(1));
     (
         batch.with("y", Array::new([1], vec![0f32]).unwrap()),
@@ -81,7 +87,7 @@ fn follows(
     rule: Rule,
 ) -> Result<(), Failed> {
     let name = format!("{optimizer:?}");
-    let mut model = model(device, optimizer)?;
+    let mut model = model(device, optimizer, SIZES, stored)?;
     let found = model.verify()?;
     if !found.passed() {
         return Err(format!("{name}: {found}").into());
@@ -93,7 +99,7 @@ fn follows(
             .collect::<Vec<_>>()
     });
     for k in 0..STEPS {
-        let (batch, gradients) = batch(k + 1);
+        let (batch, gradients) = batch(k + 1, SIZES);
         model.step(&batch)?;
         for (i, param) in ["a", "b"].into_iter().enumerate() {
             let found = model.parameter(param)?;
@@ -145,7 +151,10 @@ fn scheduled(device: &Device) -> Result<(), Failed> {
         p - 0.1 * 0.5f64.powi(t - 1) * s[0]
     })?;
     let count = |model: &Model| model.plan().kernels.len();
-    assert_eq!(count(&model(device, falling)?), count(&model(device, sgd)?));
+    assert_eq!(
+        count(&model(device, falling, SIZES, stored)?),
+        count(&model(device, sgd, SIZES, stored)?)
+    );
     let cycle = OneCycle::steps(7).rise(3.0 / 7.0).linear();
     let adam = Adam::new(0.1).betas(0.9, 0.99).schedule(cycle);
     follows(device, adam, &[0.0; 2], |t, p, g, s| {
@@ -164,6 +173,174 @@ fn scheduled(device: &Device) -> Result<(), Failed> {
         let corrected = (s[1] / (1.0 - 0.99f64.powi(t))).sqrt();
         p - rate * s[0] / (1.0 - b1.powi(t)) / (corrected + 1e-8)
     })
+}
+
+/// Two parameters of LAMB, one of zeros: the ratio is then 1. Norms of whole parameters, large and
+/// small, found in as many kernels.
+fn lamb(device: &Device) -> Result<(), Failed> {
+    for sizes in [[130, 3], [1, 64], [70_000, 65]] {
+        let lamb = Lamb::new(0.02).betas(0.9, 0.99).weight_decay(0.1);
+        layerwise(device, lamb.clone(), sizes)?;
+        layerwise(device, lamb.ema(0.9), sizes)?;
+    }
+    Ok(())
+}
+
+fn layerwise(
+    device: &Device,
+    optimizer: impl Optimizer + Clone + 'static,
+    sizes: [usize; 2],
+) -> Result<(), Failed> {
+    let first = move |i: usize| match i {
+        0 => values("a", 0, sizes[0]),
+        _ => vec![0.0; sizes[1]],
+    };
+    let mut model = model(device, optimizer, sizes, first)?;
+    let norms = match sizes.into_iter().max() {
+        Some(0..=64) => 0,
+        Some(65..=16384) => 1,
+        _ => 2,
+    };
+    let updates = |label: &str| {
+        let kernels = model.plan().kernels.iter();
+        kernels.filter(|k| k.label == label).count()
+    };
+    let found = ["optimizer/blocks", "optimizer/norms", "optimizer/update"].map(updates);
+    assert_eq!(found, [2, norms, 1], "{:#}", model.plan());
+    let found = model.verify()?;
+    if !found.passed() {
+        return Err(found.to_string().into());
+    }
+    let start = |i| first(i).into_iter().map(f64::from).collect::<Vec<_>>();
+    let mut params = [start(0), start(1)];
+    let mut states = sizes.map(|n| vec![[0.0; 2]; n]);
+    for k in 0..4 {
+        let (batch, gradients) = batch(k + 1, sizes);
+        model.step(&batch)?;
+        let t = k as i32 + 1;
+        for i in 0..2 {
+            let direction = |((p, s), &g): ((&f64, &mut [f64; 2]), &f32)| {
+                let g = f64::from(g);
+                s[0] = 0.9 * s[0] + 0.1 * g;
+                s[1] = 0.99 * s[1] + 0.01 * g * g;
+                let (m, v) = (
+                    s[0] / (1.0 - 0.9f64.powi(t)),
+                    s[1] / (1.0 - 0.99f64.powi(t)),
+                );
+                m / (v.sqrt() + 1e-6) + 0.1 * p
+            };
+            let elements = params[i].iter().zip(&mut states[i]).zip(&gradients[i]);
+            let u: Vec<f64> = elements.map(direction).collect();
+            let norm = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt();
+            let (of_p, of_u) = (norm(&params[i]), norm(&u));
+            let ratio = if of_p > 0.0 && of_u > 0.0 {
+                of_p / of_u
+            } else {
+                1.0
+            };
+            let found = model.parameter(["a", "b"][i])?;
+            let found = found.as_f32().unwrap();
+            for ((p, u), &found) in params[i].iter_mut().zip(&u).zip(found) {
+                *p -= 0.02 * ratio * u;
+                if (*p - f64::from(found)).abs() > 2e-5 * p.abs().max(1.0) {
+                    return Err(format!("{sizes:?}: {i} after {k}: {found}, not {p}").into());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Clipping and LAMB in two runs that leave a parameter between them alone.
+fn lamb_in_runs(device: &Device) -> Result<(), Failed> {
+    let data = datasets::digits().take(32)?;
+    let settings = Compile::for_data(&data)
+        .device(device.clone())
+        .loss(CrossEntropy::new())
+        .optimizer(Lamb::new(1e-2))
+        .clip_norm(0.5)
+        .batch(16);
+    let net = || Sequential::new().dense(70).relu().dense(9).relu().dense(10);
+    let mut model = net().compile(settings)?;
+    model.define_step("ends", |s| {
+        s.input("x", 64, F32).minimize(
+            move |scope, inputs| {
+                let y = net().forward(scope, inputs.get(scope.graph(), "x"));
+                y.square().mean_all().into()
+            },
+            params("0.").or(params("4.")),
+            Lamb::new(1e-2).ema(0.9),
+        )
+    })?;
+    model.plan_of("ends")?.check()?;
+    let found = model.verify()?;
+    if !found.passed() {
+        return Err(found.to_string().into());
+    }
+    let before = model.evaluate(&data)?.loss();
+    model.fit(&data, Fit::epochs(20).quiet())?;
+    assert!(model.evaluate(&data)?.loss() < before);
+    Ok(())
+}
+
+/// The average is what its formula says; a model is asked and saved with it, and goes on as if
+/// nothing had been.
+fn average(device: &Device) -> Result<(), Failed> {
+    let data = datasets::digits().take(48)?;
+    let make = |averaged: bool| {
+        let settings = Compile::for_data(&data).device(device.clone()).batch(16);
+        let settings = settings.loss(CrossEntropy::new());
+        let settings = if averaged {
+            settings.optimizer(Adam::new(0.01).ema(0.75))
+        } else {
+            settings.optimizer(Adam::new(0.01))
+        };
+        Sequential::new().dense(10).compile(settings)
+    };
+    let mut model = make(true)?;
+    let first = model.parameter("0.weight")?;
+    assert_eq!(model.averaged(|m| m.parameter("0.weight"))?, first);
+    let mut want: Vec<f64> = Vec::new();
+    for (k, indices) in data.order(3, 0).batches(16)?.enumerate() {
+        model.step(&data.gather(indices)?)?;
+        let now = model.parameter("0.weight")?;
+        let now = now.as_f32().unwrap().iter().map(|&p| f64::from(p));
+        want = match k {
+            0 => now.collect(),
+            _ => want
+                .iter()
+                .zip(now)
+                .map(|(a, p)| 0.75 * a + 0.25 * p)
+                .collect(),
+        };
+    }
+    let before = model.digest()?;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("average.safetensors");
+    let (found, scores) = model.averaged(|model| {
+        model.save(&path)?;
+        Ok((model.parameter("0.weight")?, model.evaluate(&data)?))
+    })?;
+    for (f, w) in found.as_f32().unwrap().iter().zip(&want) {
+        assert!((f64::from(*f) - w).abs() < 1e-6, "{f} {w}");
+    }
+    assert_eq!(model.digest()?, before);
+    assert_ne!(model.evaluate(&data)?, scores);
+    let refused = model.averaged(|m| m.parameter("none"));
+    assert!(refused.is_err());
+    assert_eq!(model.digest()?, before);
+    assert!(model.verify()?.passed());
+
+    // Another program's file: the averages are its parameters.
+    let mut other = make(false)?;
+    other.load(&path)?;
+    assert_eq!(other.evaluate(&data)?, scores);
+    let text = other
+        .averaged(|m| m.evaluate(&data))
+        .unwrap_err()
+        .to_string();
+    assert!(text.contains("`.ema(0.999)`"), "{text}");
+    Ok(())
 }
 
 /// `fit` counts epochs for schedules and shows them the validation loss; both are in the file.
@@ -221,7 +398,10 @@ fn plateau_in_fit(device: &Device) -> Result<(), Failed> {
 fn main() {
     let gpu = Gpu::from_env();
     type Check = fn(&Device) -> Result<(), Failed>;
-    let checks: [(&str, Check); 4] = [
+    let checks: [(&str, Check); 7] = [
+        ("lamb", lamb),
+        ("lamb in runs", lamb_in_runs),
+        ("average", average),
         ("rmsprop", rmsprop),
         ("adagrad", adagrad),
         ("scheduled", scheduled),

@@ -29,7 +29,7 @@ pub use grad::{grad, vjp};
 pub use graph::{BuildError, Graph, InputInfo, Node, NodeId, ParamInfo, StateInfo};
 pub use index::{Atom, Index};
 pub use init::Init;
-pub use optimizer::{At, Optimizer, Rate, Update};
+pub use optimizer::{AVERAGE, At, Layerwise, Optimizer, Rate, Update, layerwise};
 pub use plan::Plan;
 pub use program::{Expr, ExprId, Program, Store};
 pub use scope::{Layer, Scope};

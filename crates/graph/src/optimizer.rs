@@ -4,10 +4,14 @@ use std::fmt::Debug;
 
 use crate::Var;
 
+/// The state that is an average of the parameters, to be used in their place.
+pub const AVERAGE: &str = "ema";
+
 /// A rule that turns gradients into updates: a pointwise expression over flat vectors.
 ///
 /// It is traced once for each run of parameters that lie side by side, so that one dispatch
-/// updates all of them. Reductions are not allowed here.
+/// updates all of them. Reductions are not allowed here; [`Optimizer::layerwise`] is for rules
+/// that need norms of parameters.
 pub trait Optimizer: Debug + Send + Sync {
     /// Names of the state vectors, each as long as the parameters. They are names in checkpoints,
     /// so they follow PyTorch's (`exp_avg`, `momentum_buffer`).
@@ -32,10 +36,53 @@ pub trait Optimizer: Debug + Send + Sync {
     /// [`crate::Graph::step_word`].
     fn update<'g>(&self, param: Var<'g>, grad: Var<'g>, states: &[Var<'g>]) -> Update<'g>;
 
+    /// The same rule in parts, if it depends on norms of whole parameters; [`Optimizer::update`]
+    /// is then [`layerwise`] and used for one parameter at a time.
+    fn layerwise(&self) -> Option<&dyn Layerwise> {
+        None
+    }
+
     /// The words of [`Optimizer::row`] at its own [`Optimizer::rate`].
     fn words(&self, at: &At<'_>) -> Vec<f32> {
         self.row(at.step, self.rate(at))
     }
+}
+
+/// A rule that sizes its steps by norms of whole parameters.
+pub trait Layerwise {
+    /// Pointwise vectors of which the norm over each parameter is needed; 0 where parameter,
+    /// gradient and states are.
+    fn measured<'g>(&self, param: Var<'g>, grad: Var<'g>, states: &[Var<'g>]) -> Vec<Var<'g>>;
+
+    /// What a parameter's step is multiplied with, given the norms; pointwise. `None` if that is
+    /// another number of norms than are measured.
+    fn scale<'g>(&self, norms: &[Var<'g>]) -> Option<Var<'g>>;
+
+    /// The pointwise update, as [`Optimizer::update`].
+    fn update<'g>(
+        &self,
+        param: Var<'g>,
+        grad: Var<'g>,
+        states: &[Var<'g>],
+        scale: Var<'g>,
+    ) -> Update<'g>;
+}
+
+/// The update of one parameter by a rule in parts.
+pub fn layerwise<'g>(
+    rule: &dyn Layerwise,
+    param: Var<'g>,
+    grad: Var<'g>,
+    states: &[Var<'g>],
+) -> Update<'g> {
+    let measured = rule.measured(param, grad, states);
+    let norms: Vec<Var<'g>> = measured
+        .iter()
+        .map(|x| x.square().sum_all().sqrt())
+        .collect();
+    let scale = rule.scale(&norms);
+    let scale = scale.unwrap_or_else(|| param.graph().scalar(1.0));
+    rule.update(param, grad, states, scale)
 }
 
 /// The result of [`Optimizer::update`].

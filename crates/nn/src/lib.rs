@@ -33,7 +33,7 @@ pub use layers::{
 pub use loss::{BceWithLogits, BinaryFocal, CrossEntropy, Focal, Loss, Mse, Nll, Reduction};
 pub use metric::{Accuracy, Metric};
 pub use network::{Functional, Network, OUTPUT, Vars};
-pub use optim::{Adagrad, Adam, AdamW, RmsProp, Sgd};
+pub use optim::{Adagrad, Adam, AdamW, Ema, Lamb, RmsProp, Sgd};
 pub use schedule::{
     Cosine, MultiStep, OneCycle, OptimizerExt, Plateau, Schedule, Scheduled, StepDecay, Warmup,
 };

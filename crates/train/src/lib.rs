@@ -1,6 +1,7 @@
 //! Models: compile, plan, verify, fit, evaluate, predict, save.
 #![forbid(unsafe_code)]
 
+mod average;
 mod checkpoint;
 mod compile;
 mod define;

@@ -11,6 +11,7 @@ mod display;
 mod domain;
 mod kernel;
 mod kernels;
+mod layerwise;
 mod lower;
 mod memory;
 mod merge;

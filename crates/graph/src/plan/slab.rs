@@ -5,7 +5,7 @@ use thiserror::Error;
 use crate::{ParamInfo, Target};
 
 /// Elements to which a parameter's start is aligned: 256 bytes.
-const ALIGN: u64 = 64;
+pub(super) const ALIGN: u64 = 64;
 
 /// Where every parameter lies. Gradients and optimizer states mirror the parameters, each in
 /// buffers of its own.

@@ -1,8 +1,9 @@
-//! The optimizer: one kernel for each run of trained parameters, and one more to clip by norm.
+//! The optimizer: one kernel for each run of trained parameters, more to clip by norm and where a
+//! rule needs norms of parameters.
 
 use super::build::{PlanError, Request};
 use super::builder::{Builder, UNPLACED};
-use super::{Role, Run, ValueId};
+use super::{Role, Run, ValueId, layerwise};
 use crate::ops::{Meta, Reduction};
 use crate::passes::partial;
 use crate::{DType, Graph, Optimizer, Shape, Var};
@@ -29,22 +30,29 @@ pub(super) fn append(
         }
         let states = inputs[2..].to_vec();
         inputs.extend(squares);
-        let graph = Graph::new();
-        let vars: Vec<Var<'_>> = inputs
-            .iter()
-            .map(|&v| {
-                let value = &builder.plan.values[v.index()];
-                graph.input(&value.name, value.meta.shape, value.meta.dtype)
-            })
-            .collect();
-        let (vectors, sums) = vars.split_at(2 + states.len());
-        let grad = match (request.clip_norm, sums.first()) {
-            (Some(limit), Some(sums)) => vectors[1] * clip_factor(*sums, limit),
-            _ => vectors[1],
+        let gradient = Gradient {
+            states: states.len(),
+            clip_norm: request.clip_norm,
         };
-        let update = graph.within("optimizer", None, || {
-            optimizer.update(vectors[0], grad, &vectors[2..])
+        let rule = optimizer.layerwise();
+        let norms = match rule {
+            Some(rule) => Some(layerwise::norms(builder, rule, run, &inputs, &gradient)?),
+            None => None,
+        };
+        inputs.extend(norms.as_ref().map(|norms| norms.value));
+        let graph = Graph::new();
+        let vars = builder.inputs(&graph, &inputs);
+        let (vector, grad, before) = gradient.of(&vars);
+        let update = graph.within("optimizer", None, || match (rule, &norms, vars.last()) {
+            (Some(rule), Some(norms), Some(&sums)) => {
+                let scale = norms.scale(rule, sums)?;
+                Some(rule.update(vector, grad, before, scale))
+            }
+            _ => Some(optimizer.update(vector, grad, before)),
         });
+        let update = update.ok_or_else(|| {
+            PlanError::Request(format!("{optimizer:?} makes no scale of what it measures"))
+        })?;
         if update.states.len() != states.len() {
             return Err(PlanError::Request(format!(
                 "{optimizer:?} names {} states but updates {}",
@@ -57,6 +65,71 @@ pub(super) fn append(
         builder.lower_graph(&graph, &inputs, &outputs, "optimizer/update")?;
     }
     Ok(())
+}
+
+/// How the gradient is found among the inputs: parameter, gradient, states, sums of squares.
+pub(super) struct Gradient {
+    states: usize,
+    clip_norm: Option<f64>,
+}
+
+impl Gradient {
+    /// Parameter, gradient as it is used, and states.
+    pub(super) fn of<'a, 'g>(&self, vars: &'a [Var<'g>]) -> (Var<'g>, Var<'g>, &'a [Var<'g>]) {
+        let states = &vars[2..2 + self.states];
+        let grad = match (self.clip_norm, vars.get(2 + self.states)) {
+            (Some(limit), Some(sums)) => vars[1] * clip_factor(*sums, limit),
+            _ => vars[1],
+        };
+        (vars[0], grad, states)
+    }
+}
+
+impl Builder {
+    /// These values as inputs of a graph.
+    pub(super) fn inputs<'g>(&self, graph: &'g Graph, values: &[ValueId]) -> Vec<Var<'g>> {
+        let values = values.iter().map(|v| &self.plan.values[v.index()]);
+        let input = |v: &super::Value| graph.input(&v.name, v.meta.shape, v.meta.dtype);
+        values.map(input).collect()
+    }
+}
+
+/// A vector that several kernels write, each a part.
+pub(super) struct Parts {
+    pub(super) all: ValueId,
+    pub(super) each: Vec<ValueId>,
+    /// The first element of each.
+    pub(super) starts: Vec<usize>,
+}
+
+impl Builder {
+    /// A vector in parts of these sizes, each from a multiple of four elements on as every tensor:
+    /// whoever reads it binds one buffer, however many there are.
+    pub(super) fn parts(&mut self, name: &str, sizes: &[usize]) -> Parts {
+        let vector = |n: usize| Meta::new(Shape::of(&[n]), DType::F32);
+        let padded = |n: &usize| n.next_multiple_of(4);
+        if let [n] = sizes {
+            let all = self.value(name.into(), vector(*n), UNPLACED, 0);
+            return Parts {
+                all,
+                each: vec![all],
+                starts: vec![0],
+            };
+        }
+        let meta = vector(sizes.iter().map(padded).sum());
+        // Not in a slot: those are written as a whole.
+        let all = self.appended(name.into(), meta, Role::Outputs);
+        let place = &self.plan.values[all.index()];
+        let (buffer, offset) = (place.buffer, place.offset);
+        let (mut each, mut starts, mut start) = (Vec::new(), Vec::new(), 0);
+        for n in sizes {
+            let offset = offset + start as u64 * 4;
+            each.push(self.value(name.into(), vector(*n), buffer, offset));
+            starts.push(start);
+            start += padded(n);
+        }
+        Parts { all, each, starts }
+    }
 }
 
 /// A run as one vector.
@@ -76,30 +149,18 @@ fn clip_factor(sums: Var<'_>, limit: f64) -> Var<'_> {
     (sums.graph().scalar(limit) / (norm + 1e-6)).minimum(1.0)
 }
 
-/// Sums of squares of the parts of all gradients: one kernel for each run, all in one vector, so
-/// that updates bind one buffer however many runs there are.
+/// Sums of squares of the parts of all gradients: one kernel for each run.
 fn square_sums(builder: &mut Builder, grads: &[ValueId]) -> Result<ValueId, PlanError> {
-    let sizes = |grad: &ValueId| builder.plan.values[grad.index()].meta.shape;
-    let shapes: Vec<Shape> = grads.iter().map(sizes).collect();
-    let parts = |shape: &Shape| parts(&Graph::new(), shape).shape().numel();
-    let total: usize = shapes.iter().map(parts).sum();
-    let meta = Meta::new(Shape::of(&[total]), DType::F32);
-    if let [grad] = grads {
-        let all = builder.value("square_sums".into(), meta, UNPLACED, 0);
-        part_sums(builder, *grad, all)?;
-        return Ok(all);
-    }
-    // Not in a slot: those are written as a whole.
-    let all = builder.appended("square_sums".into(), meta, Role::Outputs);
-    let place = &builder.plan.values[all.index()];
-    let (buffer, mut offset) = (place.buffer, place.offset);
-    for (&grad, shape) in grads.iter().zip(&shapes) {
-        let meta = Meta::new(Shape::of(&[parts(shape)]), DType::F32);
-        let part = builder.value("square_sums".into(), meta, buffer, offset);
+    let sizes = grads.iter().map(|grad| {
+        let shape = builder.plan.values[grad.index()].meta.shape;
+        parts(&Graph::new(), &shape).shape().numel()
+    });
+    let sizes: Vec<usize> = sizes.collect();
+    let parts = builder.parts("square_sums", &sizes);
+    for (&grad, &part) in grads.iter().zip(&parts.each) {
         part_sums(builder, grad, part)?;
-        offset += meta.bytes() as u64;
     }
-    Ok(all)
+    Ok(parts.all)
 }
 
 fn part_sums(builder: &mut Builder, grad: ValueId, to: ValueId) -> Result<(), PlanError> {

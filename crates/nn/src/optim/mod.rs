@@ -6,12 +6,16 @@
 mod adagrad;
 mod adam;
 mod adamw;
+mod ema;
+mod lamb;
 mod rmsprop;
 mod sgd;
 
 pub use adagrad::Adagrad;
 pub use adam::Adam;
 pub use adamw::AdamW;
+pub use ema::Ema;
+pub use lamb::Lamb;
 pub use rmsprop::RmsProp;
 pub use sgd::Sgd;
 

@@ -1,8 +1,9 @@
 //! An optimizer with a schedule.
 
-use gradus_graph::{At, Optimizer, Rate, Update, Var};
+use gradus_graph::{At, Layerwise, Optimizer, Rate, Update, Var};
 
 use super::Schedule;
+use crate::Ema;
 
 /// An optimizer whose learning rate follows a schedule; see [`OptimizerExt::schedule`].
 #[derive(Clone, Debug)]
@@ -27,6 +28,12 @@ pub trait OptimizerExt: Optimizer + Sized {
             optimizer: self,
             schedule,
         }
+    }
+
+    /// This optimizer with an average of the parameters beside them, of this decay in [0, 1): a
+    /// model is evaluated, asked and saved with it by `Model::averaged`.
+    fn ema(self, decay: f64) -> Ema<Self> {
+        Ema::new(self, decay)
     }
 }
 
@@ -58,5 +65,9 @@ impl<O: Optimizer, S: Schedule> Optimizer for Scheduled<O, S> {
             param.graph().fail("schedule", message);
         }
         self.optimizer.update(param, grad, states)
+    }
+
+    fn layerwise(&self) -> Option<&dyn Layerwise> {
+        self.optimizer.layerwise()
     }
 }
