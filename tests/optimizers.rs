@@ -395,10 +395,60 @@ fn plateau_in_fit(device: &Device) -> Result<(), Failed> {
     Ok(())
 }
 
+/// Settings out of range are errors of `compile` that name the setting and the value.
+fn mistakes(device: &Device) -> Result<(), Failed> {
+    let refused = |result: Result<Model, Failed>, part: &str| -> Result<(), Failed> {
+        let text = match result {
+            Ok(_) => "no error".to_owned(),
+            Err(error) => error.message().unwrap_or_default().to_owned(),
+        };
+        if text.contains(part) {
+            Ok(())
+        } else {
+            Err(format!("`{part}` is not in: {text}").into())
+        }
+    };
+    let make = |optimizer: RmsProp| model(device, optimizer, SIZES, stored);
+    refused(
+        make(RmsProp::new(0.0)),
+        "learning rate must be greater than 0, found 0",
+    )?;
+    refused(
+        make(RmsProp::new(0.1).alpha(1.0)),
+        "alpha must be at least 0 and below 1",
+    )?;
+    refused(
+        make(RmsProp::new(0.1).momentum(-0.5)),
+        "momentum must be 0 or more, found -0.5",
+    )?;
+    let make = |optimizer: Adagrad| model(device, optimizer, SIZES, stored);
+    refused(
+        make(Adagrad::new(0.1).lr_decay(-1.0)),
+        "lr decay must be 0 or more",
+    )?;
+    let negative = Adagrad::new(0.1).initial_accumulator_value(-1.0);
+    refused(
+        make(negative),
+        "initial accumulator value must be 0 or more",
+    )?;
+    let make = |optimizer: Lamb| model(device, optimizer, SIZES, stored);
+    refused(make(Lamb::new(0.1).eps(0.0)), "eps must be greater than 0")?;
+    refused(
+        make(Lamb::new(0.1).betas(0.9, 1.5)),
+        "beta2 must be at least 0 and below 1",
+    )?;
+    let averaged = Sgd::new(0.1).ema(1.0);
+    refused(
+        model(device, averaged, SIZES, stored),
+        "decay must be at least 0 and below 1",
+    )
+}
+
 fn main() {
     let gpu = Gpu::from_env();
     type Check = fn(&Device) -> Result<(), Failed>;
-    let checks: [(&str, Check); 7] = [
+    let checks: [(&str, Check); 8] = [
+        ("mistakes", mistakes),
         ("lamb", lamb),
         ("lamb in runs", lamb_in_runs),
         ("average", average),
