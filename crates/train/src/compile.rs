@@ -63,7 +63,8 @@ impl Compile {
     }
 
     /// Without data: add the inputs with [`Compile::input`] and the target with
-    /// [`Compile::target`].
+    /// [`Compile::target`]. With inputs and nothing about training the model predicts, and trains
+    /// by the steps of [`Model::define_step`].
     pub fn new() -> Self {
         Self::default()
     }
@@ -149,7 +150,8 @@ impl Compile {
     fn training(&self) -> Result<Option<Training>, Error> {
         let missing = |what: &str, call: &str| Error::setting(format!("no {what}: add {call}"));
         let set = (&self.target, &self.loss, &self.optimizer);
-        if let ((None, None, None), []) = (set, &self.metrics[..]) {
+        let nothing = matches!((set, &self.metrics[..]), ((None, None, None), []));
+        if nothing && self.clip_norm.is_none() && self.trained.is_none() {
             return Ok(None);
         }
         let target = set
