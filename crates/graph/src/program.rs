@@ -150,6 +150,16 @@ impl Expr {
         }
     }
 
+    /// The operand this expression reads.
+    pub const fn operand(&self) -> Option<usize> {
+        match self {
+            Self::Load { operand, .. }
+            | Self::LoadRow { operand, .. }
+            | Self::Total { operand, .. } => Some(*operand),
+            _ => None,
+        }
+    }
+
     /// The position this expression reads at or stands for.
     pub fn index(&self) -> Option<&Index> {
         match self {

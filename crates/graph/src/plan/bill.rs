@@ -1,7 +1,7 @@
 //! The bill: what a step costs, beside what it must cost at least.
 
 use super::memory::Bounds;
-use super::{Bill, Kernel, KernelKind, Plan, Role, ValueId};
+use super::{Bill, Factor, Kernel, KernelKind, Plan, Role, ValueId};
 
 /// Counts a finished plan.
 pub(super) fn bill(plan: &Plan, bounds: Bounds) -> Bill {
@@ -66,7 +66,11 @@ fn bound(kernel: &Kernel, plan: &Plan) -> u64 {
         }
         KernelKind::Conv(c) => {
             let result = c.conv.result(c.images).iter().product::<usize>() * 4;
-            operand(c.a) + operand(c.b) + result as u64 + c.row_sum.map_or(0, operand)
+            let mut factors = [&c.a, &c.b].map(Factor::operands).concat();
+            factors.sort_unstable();
+            factors.dedup();
+            let read: u64 = factors.into_iter().map(operand).sum();
+            read + result as u64 + c.row_sum.map_or(0, operand)
         }
         KernelKind::Program(p) if p.is_pointwise() && !kernel.label.starts_with("optimizer/") => 0,
         _ => plan.traffic(kernel),

@@ -4,8 +4,8 @@
 //! are told apart by their base. Operands that read and write the same memory become one.
 
 use super::build::PlanError;
-use super::{Binding, Kernel, KernelKind, Plan, Role, Value};
-use crate::Expr;
+use super::{Binding, Factor, Kernel, KernelKind, Plan, Role, Value};
+use crate::{Expr, Program};
 
 /// Fills in the bindings of all kernels.
 ///
@@ -58,7 +58,7 @@ fn merge_in_place(kernel: &mut Kernel, values: &[Value]) {
 }
 
 fn renumber(kind: &mut KernelKind, to: &dyn Fn(usize) -> usize) {
-    if let Some(p) = kind.program_mut() {
+    let program = |p: &mut Program| {
         for expr in &mut p.exprs {
             if let Expr::Load { operand, .. }
             | Expr::LoadRow { operand, .. }
@@ -68,11 +68,19 @@ fn renumber(kind: &mut KernelKind, to: &dyn Fn(usize) -> usize) {
             }
         }
         p.stores.iter_mut().for_each(|s| s.operand = to(s.operand));
+    };
+    if let Some(p) = kind.program_mut() {
+        program(p);
     }
     match kind {
         KernelKind::Program(_) => {}
         KernelKind::Conv(c) => {
-            (c.a, c.b) = (to(c.a), to(c.b));
+            for factor in [&mut c.a, &mut c.b] {
+                match factor {
+                    Factor::Dense(operand) => *operand = to(*operand),
+                    Factor::Computed(p, _) => program(p),
+                }
+            }
             c.row_sum = c.row_sum.map(to);
         }
         KernelKind::MatMul(m) => {
@@ -169,14 +177,8 @@ fn bindings(kernel: &mut Kernel, plan: &Plan) -> Result<(), PlanError> {
 }
 
 fn bind_errors(kernel: &mut Kernel, plan: &Plan) {
-    let Some(program) = kernel.kind.program() else {
-        return;
-    };
-    if !program
-        .exprs
-        .iter()
-        .any(|e| matches!(e, Expr::CheckIndex { .. }))
-    {
+    let mut exprs = kernel.kind.programs().flat_map(|p| &p.exprs);
+    if !exprs.any(|e| matches!(e, Expr::CheckIndex { .. })) {
         return;
     }
     let errors = plan.buffers.iter().position(|b| b.role == Role::Errors);

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use super::{Plan, Role, Value, ValueId};
+use super::{Kernel, Plan, Role, Value, ValueId};
+use crate::Program;
 
 /// A rule that a plan breaks: a bug of the planner.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -120,9 +121,13 @@ impl Plan {
         let Some(kernel) = self.kernels.get(line) else {
             return Ok(());
         };
-        let Some(program) = kernel.kind.program() else {
-            return Ok(());
-        };
+        kernel
+            .kind
+            .programs()
+            .try_for_each(|program| self.check_program(kernel, program))
+    }
+
+    fn check_program(&self, kernel: &Kernel, program: &Program) -> Result<(), String> {
         for (i, expr) in program.exprs.iter().enumerate() {
             if expr.uses().iter().any(|u| u.index() >= i) {
                 return Err(format!("expression {i} uses a later one"));

@@ -75,7 +75,7 @@ impl<'a> Clusters<'a> {
             products: products(ir, target).collect(),
             roots: ir.roots.iter().map(|&r| strip(ir, r)).collect(),
         };
-        clusters.require_operands();
+        clusters.require_operands(target);
         clusters.start();
         clusters.attach_row_sums();
         clusters.merge_all(target);
@@ -112,7 +112,7 @@ impl<'a> Clusters<'a> {
     }
 
     /// Roots and operands that kernels can only read from memory.
-    fn require_operands(&mut self) {
+    fn require_operands(&mut self, target: &Target) {
         for root in self.roots.clone() {
             self.require(root);
         }
@@ -125,9 +125,12 @@ impl<'a> Clusters<'a> {
                         self.require(super::operand::base(self.ir, x));
                     }
                 }
-                Op::Conv(_) if self.is_product(id) => {
-                    for &x in &node.inputs {
-                        self.require(strip(self.ir, x));
+                Op::Conv(ref conv) if self.is_product(id) => {
+                    for (i, &x) in node.inputs.iter().enumerate() {
+                        let weight = i == 1 && conv.direction != Direction::Weight;
+                        if weight || target.class == DeviceClass::Cpu {
+                            self.require(strip(self.ir, x));
+                        }
                     }
                 }
                 Op::ScatterAdd(_) => {

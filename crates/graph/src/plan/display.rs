@@ -64,7 +64,7 @@ impl Plan {
         let (label, flops) = (token(&kernel.label), kernel.flops);
         writeln!(f, "  {line:>3} {label:<40} {size} · {flops} FLOP")?;
         for (i, operand) in kernel.operands.iter().enumerate() {
-            self.operand(f, part(&kernel.kind, i), operand)?;
+            self.operand(f, &part(&kernel.kind, i), operand)?;
         }
         Ok(())
     }
@@ -168,25 +168,31 @@ fn size(kind: &KernelKind) -> String {
 }
 
 /// What an operand is to its kernel, where the kernel's kind says so.
-fn part(kind: &KernelKind, operand: usize) -> &'static str {
-    let named: &[(usize, &'static str)] = match kind {
-        KernelKind::MatMul(m) if m.a.operand == m.b.operand => &[(m.a.operand, "a,b")],
-        KernelKind::MatMul(m) => &[
-            (m.a.operand, "a"),
-            (m.b.operand, "b"),
-            (m.row_sum.unwrap_or(usize::MAX), "sum"),
-        ],
-        KernelKind::Conv(c) => &[
-            (c.a, "a"),
-            (c.b, "b"),
-            (c.row_sum.unwrap_or(usize::MAX), "sum"),
-        ],
-        KernelKind::ScatterAdd(s) => &[(s.x, "x"), (s.index, "index"), (s.out, "out")],
-        KernelKind::Take(t) => &[(t.order, "order")],
-        KernelKind::Program(_) => &[],
+fn part(kind: &KernelKind, operand: usize) -> String {
+    let one = |i: usize, name: &'static str| (vec![i], name);
+    let named: Vec<(Vec<usize>, &'static str)> = match kind {
+        KernelKind::MatMul(m) => {
+            let sum = m.row_sum.unwrap_or(usize::MAX);
+            vec![
+                one(m.a.operand, "a"),
+                one(m.b.operand, "b"),
+                one(sum, "sum"),
+            ]
+        }
+        KernelKind::Conv(c) => {
+            let sum = c.row_sum.unwrap_or(usize::MAX);
+            vec![
+                (c.a.operands(), "a"),
+                (c.b.operands(), "b"),
+                one(sum, "sum"),
+            ]
+        }
+        KernelKind::ScatterAdd(s) => vec![one(s.x, "x"), one(s.index, "index"), one(s.out, "out")],
+        KernelKind::Take(t) => vec![one(t.order, "order")],
+        KernelKind::Program(_) => Vec::new(),
     };
-    let found = named.iter().find(|(i, _)| *i == operand);
-    found.map_or("", |(_, name)| *name)
+    let names = named.iter().filter(|(all, _)| all.contains(&operand));
+    names.map(|(_, name)| *name).collect::<Vec<_>>().join(",")
 }
 
 /// A name as one word: whoever reads the lines splits them at spaces.

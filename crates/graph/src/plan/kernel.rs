@@ -2,7 +2,7 @@
 
 use crate::ops::Conv;
 use crate::plan::{BufferId, ValueId};
-use crate::{Node, NodeId, Program};
+use crate::{Expr, ExprId, Node, NodeId, Program};
 
 /// One dispatch.
 #[derive(Clone, Debug)]
@@ -107,16 +107,36 @@ pub struct ConvKernel {
     pub conv: Conv,
     /// Images in a batch: `N`.
     pub images: usize,
-    /// The operands, in the order of the direction. Both are dense.
-    pub a: usize,
-    /// See `a`.
-    pub b: usize,
+    /// The operands, in the order of the direction.
+    pub a: Factor,
+    /// See `a`. A weight is always [`Factor::Dense`].
+    pub b: Factor,
     /// An operand `[G·O]` that receives the sums of `y` over images and positions: a bias
     /// gradient. Only toward the weight.
     pub row_sum: Option<usize>,
     /// What happens to each element: a program without reductions over the axes
     /// [`Conv::result`], with [`crate::Expr::Accumulator`] as its source.
     pub epilogue: Program,
+}
+
+/// An operand of a convolution.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Factor {
+    /// The operand of this number, without gaps.
+    Dense(usize),
+    /// Each element is computed where it is read: the value of an expression of a program without
+    /// reductions and stores, over one axis, the elements in memory order.
+    Computed(Program, ExprId),
+}
+
+impl Factor {
+    /// The numbers of the operands that it is made from.
+    pub fn operands(&self) -> Vec<usize> {
+        match self {
+            Self::Dense(operand) => vec![*operand],
+            Self::Computed(program, _) => program.exprs.iter().filter_map(Expr::operand).collect(),
+        }
+    }
 }
 
 /// A matrix of a product, in memory.
@@ -166,6 +186,19 @@ pub struct TakeKernel {
 }
 
 impl KernelKind {
+    /// All programs in it.
+    pub fn programs(&self) -> impl Iterator<Item = &Program> {
+        let factors = match self {
+            Self::Conv(conv) => vec![&conv.a, &conv.b],
+            _ => Vec::new(),
+        };
+        let computed = factors.into_iter().filter_map(|factor| match factor {
+            Factor::Computed(program, _) => Some(program),
+            Factor::Dense(_) => None,
+        });
+        computed.chain(self.program())
+    }
+
     /// The program, or the epilogue.
     pub const fn program(&self) -> Option<&Program> {
         match self {

@@ -255,12 +255,12 @@ fn scatter(ir: &Ir, id: NodeId, lowering: &mut Lowering<'_>) -> KernelKind {
 fn product_kernel(ir: &Ir, product: NodeId, lowering: &mut Lowering<'_>) -> KernelKind {
     let node = ir.node(product);
     if let Op::Conv(conv) = &node.op {
-        let mut dense = |i: usize| lowering.load(strip(ir, node.inputs[i]));
+        let mut factor = |i: usize| lowering.factor(strip(ir, node.inputs[i]));
         return KernelKind::Conv(ConvKernel {
             conv: conv.clone(),
             images: ir.node(node.inputs[0]).meta.shape[0],
-            a: dense(0),
-            b: dense(1),
+            a: factor(0),
+            b: factor(1),
             row_sum: None,
             epilogue: Default::default(),
         });

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::cluster::Clusters;
 use super::domain::Domain;
 use super::view::{Range, Source, source};
-use super::{Fragment, ValueId};
+use super::{Factor, Fragment, ValueId};
 use crate::ops::{Binary, Conv, Op, Reduction};
 use crate::passes::Ir;
 use crate::program::{Expr, ExprId, Program, Store};
@@ -37,6 +37,16 @@ impl<'a> Lowering<'a> {
         first_site: usize,
     ) -> Self {
         let domain = clusters.list[cluster].domain.clone();
+        Self::over(ir, clusters, cluster, domain, first_site)
+    }
+
+    fn over(
+        ir: &'a Ir,
+        clusters: &'a Clusters<'a>,
+        cluster: usize,
+        domain: Domain,
+        first_site: usize,
+    ) -> Self {
         let sizes = domain.sizes();
         let program = Program {
             axes: sizes.clone(),
@@ -64,6 +74,30 @@ impl<'a> Lowering<'a> {
             self.loads.push(id);
             self.loads.len() - 1
         })
+    }
+
+    /// An operand of a convolution: what lies in memory, or how an element of it is computed.
+    pub(crate) fn factor(&mut self, id: NodeId) -> Factor {
+        if self.clusters.is_loaded(id, self.cluster) {
+            return Factor::Dense(self.load(id));
+        }
+        let shape = self.ir.node(id).meta.shape;
+        let domain = Domain::pointwise(&Shape::of(&[shape.numel()]));
+        let mut inner = Self {
+            loads: std::mem::take(&mut self.loads),
+            checks: std::mem::take(&mut self.checks),
+            ..Self::over(
+                self.ir,
+                self.clusters,
+                self.cluster,
+                domain,
+                self.first_site,
+            )
+        };
+        let at = inner.domain.full_coordinates(&shape);
+        let value = inner.eval(id, &at, None);
+        (self.loads, self.checks) = (inner.loads, inner.checks);
+        Factor::Computed(inner.program, value)
     }
 
     /// Computes a node of the cluster at its own position and stores it. Store operands are

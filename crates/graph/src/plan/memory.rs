@@ -15,7 +15,7 @@
 use std::collections::BTreeMap;
 
 use super::builder::UNPLACED;
-use super::{Buffer, BufferId, Kernel, KernelKind, Plan, Role, ValueId};
+use super::{Buffer, BufferId, Factor, Kernel, KernelKind, Plan, Role, ValueId};
 use crate::{Expr, Program};
 
 /// Lower bounds that the placement is compared with.
@@ -169,7 +169,8 @@ fn in_place(kernel: &Kernel, read: usize, write: usize) -> bool {
                 && element_wise(&m.epilogue, read, write)
         }
         KernelKind::Conv(c) => {
-            ![c.a, c.b].contains(&read)
+            let factors = [&c.a, &c.b].map(Factor::operands).concat();
+            !factors.contains(&read)
                 && c.row_sum != Some(write)
                 && element_wise(&c.epilogue, read, write)
         }

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use super::cluster::{Cluster, Clusters, strip};
 use super::domain::Domain;
 use super::view::{Source, source};
-use crate::ops::Op;
-use crate::{Index, NodeId, Shape, Target};
+use crate::ops::{Op, Reduce};
+use crate::{Index, Node, NodeId, Shape, Target};
 
 /// Terms in a row beyond which a kernel that reduces rows does not also write them.
 const LONG_ROW: usize = 1 << 17;
@@ -21,6 +21,14 @@ impl Clusters<'_> {
             .iter()
             .flat_map(|c| c.nodes.iter().copied())
             .collect();
+        // First, since what is made of a position later would part it from the value found there.
+        for &n in &members {
+            if let Some(other) = self.same_search(n)
+                && let (Some(p), Some(c)) = (self.of[other.index()], self.of[n.index()])
+            {
+                self.try_merge(p, c, target);
+            }
+        }
         let mut links: Vec<(NodeId, NodeId)> = members
             .iter()
             .flat_map(|&reader| self.producers(reader).into_iter().map(move |p| (reader, p)))
@@ -41,6 +49,20 @@ impl Clusters<'_> {
                 return;
             }
         }
+    }
+
+    /// The maximum or minimum of the rows in which a node looks for where it stands.
+    fn same_search(&self, id: NodeId) -> Option<NodeId> {
+        let node = self.node(id);
+        let Op::ArgReduce(arg) = &node.op else {
+            return None;
+        };
+        let mut all = self.list.iter().flat_map(|c| &c.nodes);
+        all.copied().find(|&other| {
+            let Node { op, inputs, .. } = self.node(other);
+            let same = |r: &Reduce| r.op == arg.op && r.axes == [arg.axis];
+            matches!(op, Op::Reduce(r) if same(r)) && *inputs == node.inputs
+        })
     }
 
     /// Merges cluster `p`, which makes values, into `c`, which reads them, if one kernel can

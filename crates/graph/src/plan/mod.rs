@@ -27,7 +27,7 @@ pub use build::{PlanError, Request, lower};
 pub use check::CheckError;
 
 pub use kernel::{
-    Binding, ConvKernel, Fragment, Kernel, KernelKind, MatMulKernel, Matrix, Operand,
+    Binding, ConvKernel, Factor, Fragment, Kernel, KernelKind, MatMulKernel, Matrix, Operand,
     ScatterKernel, TakeKernel,
 };
 pub use slab::{Run, Segment, SlabError, SlabLayout};

@@ -12,6 +12,9 @@ const CHEAP: usize = 24;
 /// The same for a value that is read several times.
 const CHEAP_BROADCAST: usize = 3;
 
+/// The same for an operand of a convolution, which reads each element for several of its own.
+const CHEAP_FACTOR: usize = 12;
+
 impl Clusters<'_> {
     /// What crosses from one cluster to another is stored, unless computing it again moves
     /// fewer bytes.
@@ -35,22 +38,47 @@ impl Clusters<'_> {
                 self.stored.insert(id);
             }
         }
+        let required = self.stored.clone();
         for &id in &order {
             let readers = self.foreign_readers(id);
             if readers.is_empty() || self.stored.contains(&id) {
                 continue;
             }
-            if self.recompute_is_cheaper(id, &readers, target) {
-                // Its sources become what the readers load.
-                for leaf in self.cone(id).1 {
-                    if !is_memory(&self.node(leaf).op) {
-                        self.stored.insert(leaf);
-                    }
-                }
-            } else {
+            if !self.compute_again(id, &readers, target) {
                 self.stored.insert(id);
             }
         }
+        // Once more, from what is stored by now.
+        for &id in &order {
+            let readers = self.foreign_readers(id);
+            let decided = self.stored.contains(&id) && !required.contains(&id);
+            if decided && !readers.is_empty() && readers.iter().all(|&k| self.is_settled(k)) {
+                self.stored.remove(&id);
+                if !self.compute_again(id, &readers, target) {
+                    self.stored.insert(id);
+                }
+            }
+        }
+    }
+
+    /// Leaves a value to be computed again by its readers, if that moves fewer bytes: its sources
+    /// become what they load.
+    fn compute_again(&mut self, id: NodeId, readers: &BTreeSet<usize>, target: &Target) -> bool {
+        if !self.recompute_is_cheaper(id, readers, target) {
+            return false;
+        }
+        for leaf in self.cone(id).1 {
+            if !is_memory(&self.node(leaf).op) {
+                self.stored.insert(leaf);
+            }
+        }
+        true
+    }
+
+    /// Is everything stored that others read of this cluster?
+    fn is_settled(&self, cluster: usize) -> bool {
+        let mut nodes = self.list[cluster].nodes.iter();
+        nodes.all(|n| self.stored.contains(n) || self.foreign_readers(*n).is_empty())
     }
 
     /// Keeps as stored what is reached from the roots, and notes what is loaded.
@@ -97,10 +125,7 @@ impl Clusters<'_> {
                 let base = |x| super::operand::base(self.ir, x);
                 vec![base(x(0)), base(x(1))]
             }
-            Op::Conv(_) if !self.is_product(id) => node.inputs.clone(),
-            Op::ScatterAdd(_) | Op::Conv(_) => {
-                vec![strip(self.ir, x(0)), strip(self.ir, x(1))]
-            }
+            Op::ScatterAdd(_) => vec![strip(self.ir, x(0)), strip(self.ir, x(1))],
             Op::Gather(_) => vec![strip(self.ir, x(0)), x(1)],
             _ => node.inputs.clone(),
         }
@@ -117,9 +142,10 @@ impl Clusters<'_> {
             .collect()
     }
 
-    /// The operations and leaves from which a node can be computed again.
-    fn cone(&self, id: NodeId) -> (usize, BTreeSet<NodeId>) {
-        let (mut cost, mut leaves) = (0, BTreeSet::new());
+    /// The operations and leaves from which a node can be computed again, and whether they are
+    /// arithmetic alone.
+    fn cone(&self, id: NodeId) -> (usize, BTreeSet<NodeId>, bool) {
+        let (mut cost, mut leaves, mut plain) = (0, BTreeSet::new(), true);
         let mut seen = BTreeSet::new();
         let mut stack = vec![id];
         while let Some(n) = stack.pop() {
@@ -141,17 +167,18 @@ impl Clusters<'_> {
             if is_memory(&node.op) || (n != id && (self.stored.contains(&n) || anchor)) {
                 leaves.insert(n);
             } else if anchor {
-                return (usize::MAX, leaves);
+                return (usize::MAX, leaves, false);
             } else {
                 cost += usize::from(!node.op.is_view() && !node.op.is_source());
+                plain &= !self.is_total(n) && !matches!(node.op, Op::Random { .. });
                 stack.extend(node.inputs.iter().copied());
             }
         }
-        (cost, leaves)
+        (cost, leaves, plain)
     }
 
     fn recompute_is_cheaper(&self, id: NodeId, readers: &BTreeSet<usize>, target: &Target) -> bool {
-        let (cost, leaves) = self.cone(id);
+        let (cost, leaves, plain) = self.cone(id);
         if cost > CHEAP {
             return false;
         }
@@ -163,9 +190,20 @@ impl Clusters<'_> {
             }
         }
         for &reader in readers {
-            let Cluster { nodes, domain, .. } = &self.list[reader];
+            let Cluster {
+                nodes,
+                domain,
+                product,
+                ..
+            } = &self.list[reader];
+            let factor = product.filter(|p| matches!(self.node(*p).op, Op::Conv(_)));
+            let factor = factor.is_some_and(|p| self.sources(p).contains(&id));
+            if factor && (cost > CHEAP_FACTOR || !plain) {
+                return false;
+            }
             let numel = self.node(id).meta.shape.numel();
-            if domain.numel() > numel && domain.rows() != numel && cost > CHEAP_BROADCAST {
+            let repeated = domain.numel() > numel && domain.rows() != numel;
+            if !factor && repeated && cost > CHEAP_BROADCAST {
                 return false;
             }
             let reads: BTreeSet<NodeId> = nodes.iter().flat_map(|&n| self.sources(n)).collect();

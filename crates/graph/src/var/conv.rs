@@ -4,7 +4,7 @@
 
 use super::Var;
 use super::spatial::{ConvOptions, PerAxis, PoolOptions};
-use crate::ops::{Conv, Direction, Expand, FirstMax, Op, Slide, Window};
+use crate::ops::{Conv, Direction, Expand, FirstMax, Op, Slide, Unary, Window};
 use crate::{Array, DType, Graph, Scalar, Shape};
 
 impl<'g> Var<'g> {
@@ -44,6 +44,11 @@ impl<'g> Var<'g> {
             Ok(windows) => windows,
             Err(message) => return self.graph.fail("max_pool", message),
         };
+        let node = self.graph.node(self.id);
+        if let (Op::Unary(Unary::Relu), &[x]) = (&node.op, &node.inputs[..]) {
+            // The same, with fewer elements to compare with 0 and to keep for the gradient.
+            return self.graph.var(x).max_pool(options).relu();
+        }
         let taps = self.slide(&windows, f64::NEG_INFINITY);
         taps.flatten(self.rank()).composite(FirstMax, &[])
     }

@@ -23,6 +23,9 @@ pub enum ShaderError {
     /// A size that 32 bits do not hold.
     #[error("{0} elements are more than 32-bit positions can tell apart")]
     TooLarge(usize),
+    /// A weight that does not lie in memory.
+    #[error("the weight of a convolution must lie in memory")]
+    Weight,
     /// A variant of another kind of kernel.
     #[error("this kernel cannot be computed as {0}")]
     Variant(Variant),

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each user takes what it needs")]
 
 use gradus_graph::ops::{Conv, Direction, Window};
-use gradus_graph::plan::ConvKernel;
+use gradus_graph::plan::{ConvKernel, Factor};
 use gradus_graph::{DType, Expr, ExprId, Index, Program, Store};
 
 use crate::kernels::Memory;
@@ -81,8 +81,8 @@ fn kernel(case: &Case, direction: Direction) -> (String, ConvKernel, Vec<Memory>
     let kernel = ConvKernel {
         conv,
         images,
-        a: 0,
-        b: 1,
+        a: Factor::Dense(0),
+        b: Factor::Dense(1),
         row_sum: sums.then_some(3),
         epilogue,
     };

@@ -175,8 +175,8 @@ impl Gather {
         }
     }
 
-    /// Declares the function that loads an element.
-    pub(super) fn declare(&self, out: &mut Writer, buffer: &str) {
+    /// Declares the function that finds an element, which `load` then loads from `place`.
+    pub(super) fn declare(&self, out: &mut Writer, load: &str) {
         let steps: String = (0..self.axes.len())
             .map(|i| format!(", i{i}: i32"))
             .collect();
@@ -202,11 +202,12 @@ impl Gather {
             }
             let place = place.join(" + ");
             if inside.is_empty() {
-                out.line(format_args!("return {buffer}[{place}];"));
+                out.line(format_args!("let place = {place};"));
+                out.line(format_args!("return {load};"));
                 return;
             }
             out.line(format_args!("let inside = {};", inside.join(" && ")));
-            let load = format!("{buffer}[select(0u, {place}, inside)]");
+            out.line(format_args!("let place = select(0u, {place}, inside);"));
             out.line(format_args!("return select(0.0, {load}, inside);"));
         });
     }

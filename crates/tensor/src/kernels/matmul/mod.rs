@@ -19,7 +19,7 @@ mod tiled;
 use std::fmt;
 
 use gradus_graph::Program;
-use gradus_graph::plan::{ConvKernel, MatMulKernel, Matrix};
+use gradus_graph::plan::{ConvKernel, Factor, MatMulKernel, Matrix};
 
 use super::memory::Memory;
 use super::module::Entry;
@@ -78,6 +78,8 @@ struct Product<'a> {
     a: Strip,
     /// B: its lanes are columns.
     b: Strip,
+    /// Where the elements of a convolution's A and B come from.
+    factors: [Option<&'a Factor>; 2],
     /// The operand that receives the sums of A over K.
     row_sum: Option<usize>,
     epilogue: &'a Program,
@@ -109,8 +111,8 @@ pub(super) fn conv_shader(
 
 fn finish(product: &Product<'_>, memory: &Memory, variant: Variant) -> Result<Shader, ShaderError> {
     let mut functions = Writer::new();
-    for strip in [&product.a, &product.b] {
-        strip.declare(&mut functions);
+    for (strip, factor) in [&product.a, &product.b].into_iter().zip(product.factors) {
+        strip.declare(&mut functions, factor, memory)?;
     }
     epilogue::declare(&mut functions, product, memory)?;
     let kernel = match variant {
@@ -159,6 +161,7 @@ impl<'a> Product<'a> {
             k,
             a,
             b,
+            factors: [None; 2],
             row_sum: kernel.row_sum,
             epilogue: &kernel.epilogue,
             wide,
@@ -182,12 +185,13 @@ impl<'a> Product<'a> {
         }
         // The first factor of a convolution is the right one of its product.
         let (a, b) = gather::operands(kernel)?;
-        let b = Strip::gathered("b", kernel.a, b, memory, form.along_k);
-        let mut a = match a {
-            Some(a) => Strip::gathered("a", kernel.b, a, memory, true),
-            None => {
+        let b = Strip::gathered("b", &kernel.a, b, memory, form.along_k);
+        let mut a = match (a, &kernel.b) {
+            (Some(a), factor) => Strip::gathered("a", factor, a, memory, true),
+            (None, Factor::Computed(..)) => return Err(ShaderError::Weight),
+            (None, &Factor::Dense(operand)) => {
                 let whole = Matrix {
-                    operand: kernel.b,
+                    operand,
                     transposed: false,
                     offset: 0,
                     row_stride: form.k,
@@ -196,9 +200,10 @@ impl<'a> Product<'a> {
                 Strip::new("a", &whole, memory, true, [m, k, rows])?
             }
         };
-        a.note(memory);
-        b.note(memory);
-        a.wide &= memory.is_wide(a.operand);
+        if a.gather.is_none() {
+            a.note(memory);
+            a.wide &= memory.is_wide(a.operand);
+        }
         Ok(Self {
             batch: small(form.batch)?,
             m,
@@ -206,6 +211,7 @@ impl<'a> Product<'a> {
             k,
             a,
             b,
+            factors: [Some(&kernel.b), Some(&kernel.a)],
             row_sum: kernel.row_sum,
             epilogue: &kernel.epilogue,
             wide,

@@ -1,7 +1,8 @@
 //! An operand of a product, seen from the sum.
 
-use gradus_graph::plan::Matrix;
+use gradus_graph::plan::{Factor, Matrix};
 
+use super::super::expr::{Axis, Emitter};
 use super::super::memory::Memory;
 use super::super::{ShaderError, Writer, small};
 use super::gather::Gather;
@@ -62,29 +63,57 @@ impl Strip {
     /// An operand of a convolution.
     pub(super) fn gathered(
         name: &'static str,
-        operand: usize,
+        factor: &Factor,
         gather: Gather,
-        memory: &Memory,
+        memory: &mut Memory,
         along_k: bool,
     ) -> Self {
+        let (operand, buffer, offset) = match *factor {
+            Factor::Dense(operand) => {
+                memory.note_singles(operand);
+                (operand, memory.name(operand), memory.base(operand))
+            }
+            Factor::Computed(ref program, _) => {
+                super::super::program::note(program, memory, None);
+                (usize::MAX, String::new(), 0)
+            }
+        };
         Self {
             name,
             operand,
-            buffer: memory.name(operand),
+            buffer,
             along_k,
             wide: false,
-            offset: memory.base(operand),
+            offset,
             row_stride: 1,
             batch_stride: 0,
             gather: Some(gather),
         }
     }
 
-    /// Declares the function that loads an element, if there has to be one.
-    pub(super) fn declare(&self, out: &mut Writer) {
-        if let Some(gather) = &self.gather {
-            gather.declare(out, &self.buffer);
-        }
+    /// Declares the functions that find and load an element, if there have to be any.
+    pub(super) fn declare(
+        &self,
+        out: &mut Writer,
+        factor: Option<&Factor>,
+        memory: &Memory,
+    ) -> Result<(), ShaderError> {
+        let Some(gather) = &self.gather else {
+            return Ok(());
+        };
+        let Some(Factor::Computed(program, value)) = factor else {
+            gather.declare(out, &self.load("place"));
+            return Ok(());
+        };
+        let head = format!("fn {}_value(place: u32) -> f32", self.name);
+        let mut emitter = Emitter::new(program, memory, vec![Axis::new("place")], None);
+        out.block(head, |out| {
+            emitter.emit(out, [*value])?;
+            out.line(format_args!("return {};", emitter.get(*value)?.text));
+            Ok::<_, ShaderError>(())
+        })?;
+        gather.declare(out, &format!("{}_value(place)", self.name));
+        Ok(())
     }
 
     /// Declares what `lanes` lanes from this one on need to find their elements.
