@@ -10,6 +10,7 @@
 //! asked of it: of processor time, where it is known. `--kernels` adds the profiles behind it.
 #![allow(clippy::print_stdout, reason = "a table is what it is for")]
 
+mod conv;
 mod figure;
 mod harness;
 mod machine;
@@ -39,6 +40,7 @@ type Workload = fn(&[Device], &dyn Fn(&str) -> bool) -> Result<Vec<Case<'static>
 /// Every workload. A new one is a file, a `mod` line and a row here.
 const WORKLOADS: &[Workload] = &[
     matmul::cases,
+    conv::cases,
     pointwise::cases,
     reduction::cases,
     update::cases,

@@ -21,6 +21,15 @@ impl Matrix<'_> {
     }
 }
 
+/// What a product is added to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Onto {
+    /// It replaces what is there.
+    Nothing,
+    /// It is added to what is there.
+    Sum,
+}
+
 /// `out[i, j] = Σₖ a[i, k] · b[k, j]`, where `out` has adjacent columns and this many words from
 /// row to row. Returns false, without having done anything, if a matrix does not fit its memory.
 ///
@@ -29,8 +38,8 @@ pub(super) fn gemm(
     [m, n, k]: [usize; 3],
     out: &mut [f32],
     out_stride: usize,
-    a: Matrix<'_>,
-    b: Matrix<'_>,
+    [a, b]: [Matrix<'_>; 2],
+    onto: Onto,
     threads: bool,
 ) -> bool {
     if m == 0 || n == 0 {
@@ -43,6 +52,10 @@ pub(super) fn gemm(
     };
     if !result.holds(m, n) || (m > 1 && out_stride < n) {
         return false;
+    }
+    let sum = onto == Onto::Sum;
+    if k == 0 && sum {
+        return true;
     }
     if k == 0 {
         out.chunks_mut(out_stride.max(n))
@@ -77,14 +90,14 @@ pub(super) fn gemm(
             out.as_mut_ptr(),
             signed(out_stride),
             1,
-            false,
+            sum,
             b.words.as_ptr(),
             signed(b.row_stride),
             signed(b.col_stride),
             a.words.as_ptr(),
             signed(a.row_stride),
             signed(a.col_stride),
-            0.0,
+            if sum { 1.0 } else { 0.0 },
             1.0,
             false,
             false,
@@ -105,7 +118,14 @@ pub fn gemm_rows(sizes: [usize; 3], c: &mut [f32], a: &[f32], b: &[f32], threads
         row_stride,
         col_stride: 1,
     };
-    gemm(sizes, c, n, rows(a, k), rows(b, n), threads)
+    gemm(
+        sizes,
+        c,
+        n,
+        [rows(a, k), rows(b, n)],
+        Onto::Nothing,
+        threads,
+    )
 }
 
 #[cfg(test)]
@@ -121,19 +141,23 @@ mod tests {
             col_stride: 1,
         };
         let mut out = [0.0; 4];
-        assert!(gemm([2, 2, 3], &mut out, 2, matrix(3), matrix(2), false));
-        assert_eq!(out, [3.0; 4]);
-        assert!(!gemm([2, 2, 3], &mut out, 2, matrix(4), matrix(2), false));
-        assert!(!gemm([2, 2, 3], &mut out, 2, matrix(3), matrix(3), false));
-        assert!(!gemm([2, 2, 3], &mut out, 3, matrix(3), matrix(2), false));
-        assert!(!gemm([2, 2, 3], &mut out, 1, matrix(3), matrix(2), false));
-        assert!(!gemm(
-            [2, 2, usize::MAX],
-            &mut out,
-            2,
-            matrix(3),
-            matrix(2),
-            false
-        ));
+        let mut product = |k, out_stride, a, b, onto| {
+            let factors = [matrix(a), matrix(b)];
+            let done = gemm([2, 2, k], &mut out, out_stride, factors, onto, false);
+            (done, out)
+        };
+        assert_eq!(product(3, 2, 3, 2, Onto::Nothing), (true, [3.0; 4]));
+        assert_eq!(product(3, 2, 3, 2, Onto::Sum), (true, [6.0; 4]));
+        assert_eq!(product(0, 2, 3, 2, Onto::Sum), (true, [6.0; 4]));
+        for (k, out_stride, a, b) in [
+            (3, 2, 4, 2),
+            (3, 2, 3, 3),
+            (3, 3, 3, 2),
+            (3, 1, 3, 2),
+            (usize::MAX, 2, 3, 2),
+        ] {
+            let (done, _) = product(k, out_stride, a, b, Onto::Nothing);
+            assert!(!done, "{k} {out_stride} {a} {b}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use gradus_graph::plan::{Kernel, KernelKind, Plan};
 
 use super::context::Context;
+use super::conv::Conv;
 use super::matmul::MatMul;
 use super::memory::{Home, MAX_WRITTEN, Memory, Place};
 use super::program::Compiled;
@@ -25,6 +26,7 @@ pub(super) struct Prepared {
 enum Body {
     Program(Compiled),
     MatMul(Box<MatMul>),
+    Conv(Box<Conv>),
     Scatter(Scatter),
     Take(Take),
 }
@@ -39,7 +41,7 @@ impl Prepared {
         let body = match &kernel.kind {
             KernelKind::Program(program) => Body::Program(Compiled::new(program, &places)?),
             KernelKind::MatMul(matmul) => Body::MatMul(Box::new(MatMul::new(matmul, &places)?)),
-            KernelKind::Conv(_) => return Err("no convolutions yet".into()),
+            KernelKind::Conv(conv) => Body::Conv(Box::new(Conv::new(conv, &places)?)),
             KernelKind::ScatterAdd(scatter) => {
                 let x = kernel.operands.get(scatter.x).and_then(|o| o.reads);
                 let value = x.and_then(|v| plan.values.get(v.index()));
@@ -69,6 +71,7 @@ impl Prepared {
                 Ok(())
             }
             Body::MatMul(matmul) => matmul.run(context, &mut memory),
+            Body::Conv(conv) => conv.run(context, &mut memory),
             Body::Scatter(scatter) => scatter.run(&mut memory),
             Body::Take(take) => take.run(context, &mut memory),
         };
@@ -80,7 +83,7 @@ impl Prepared {
     pub(super) const fn how(&self) -> &'static str {
         match self.body {
             Body::Program(_) => "program",
-            Body::MatMul(_) => "gemm",
+            Body::MatMul(_) | Body::Conv(_) => "gemm",
             Body::Scatter(_) => "scatter",
             Body::Take(_) => "take",
         }

@@ -2,14 +2,16 @@
 //!
 //! Compiling a plan turns every kernel into something that runs without allocating: a program into
 //! steps over tiles ([`program`]), a product into a call of `gemm` and an epilogue over what is
-//! still in the cache ([`matmul`]). A step then runs its kernels one after another on the memory
+//! still in the cache ([`matmul`]), a convolution into several of them ([`conv`]). A step then runs its kernels one after another on the memory
 //! of the model ([`storage`]).
 
 mod context;
+mod conv;
 mod gemm;
 mod kernel;
 mod matmul;
 mod memory;
+mod product;
 mod program;
 mod scatter;
 mod simd;

@@ -15,6 +15,7 @@
 
 mod bench;
 mod build;
+mod conv;
 mod matmul;
 mod pointwise;
 mod random_programs;

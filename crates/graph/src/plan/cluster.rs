@@ -22,9 +22,6 @@ use crate::{DeviceClass, Node, NodeId, Shape, Target};
 /// Elements of a vector in memory that every reader of their sum may sum for itself.
 const SHORT_TOTAL: usize = 4096;
 
-/// Channels of a convolution's result, in a group, from which a tile of it is worth while on a GPU.
-const LEAST_ROWS: usize = 4;
-
 #[derive(Clone, Debug)]
 pub(crate) struct Cluster {
     pub(crate) nodes: BTreeSet<NodeId>,
@@ -345,7 +342,7 @@ pub(crate) fn summed_operand(ir: &Ir, product: &Node) -> Option<(NodeId, [usize;
 /// others are programs, which read what they need where they need it.
 pub(crate) fn products<'a>(ir: &'a Ir, target: &Target) -> impl Iterator<Item = NodeId> + 'a {
     let least = match target.class {
-        DeviceClass::Cpu => usize::MAX,
+        DeviceClass::Cpu => 1,
         DeviceClass::Gpu | DeviceClass::Software => LEAST_ROWS,
     };
     let is_product = move |id: &NodeId| {

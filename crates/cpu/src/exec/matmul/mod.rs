@@ -1,6 +1,6 @@
 //! Matrix products with an epilogue.
 
-mod epilogue;
+mod row_sum;
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -8,10 +8,11 @@ use std::ops::Range;
 use gradus_graph::plan::{MatMulKernel, Matrix};
 use rayon::prelude::*;
 
-use self::epilogue::{Destination, row_sum, with_product};
+use self::row_sum::row_sum;
 use super::context::Context;
-use super::gemm::{self, gemm};
+use super::gemm::{self, Onto, gemm};
 use super::memory::{Memory, Place};
+use super::product::{Destination, with_product};
 use super::program::{Compiled, Cut, cut_at, line_cuts};
 use super::simd;
 use super::words::Words;
@@ -87,8 +88,9 @@ impl MatMul {
         } else {
             None
         };
-        let out = Destination::find(kernel, places);
-        let (program, places) = with_product(kernel, places, out.as_ref());
+        let (sizes, factors) = ([batch, m, n], [kernel.a.operand, kernel.b.operand]);
+        let out = Destination::find(&kernel.epilogue, sizes, factors, places);
+        let (program, places) = with_product(&kernel.epilogue, sizes, places, out.as_ref());
         let epilogue = if program.stores.is_empty() {
             None
         } else {
@@ -272,7 +274,14 @@ impl MatMul {
     ) -> Result<(), String> {
         let MatMulKernel { n, k, .. } = self.kernel;
         let threads = context.threads && work([rows, n, k]) >= THREADS_FROM;
-        let done = gemm([rows, n, k], out, out_stride, a, b, threads);
+        let done = gemm(
+            [rows, n, k],
+            out,
+            out_stride,
+            [a, b],
+            Onto::Nothing,
+            threads,
+        );
         done.then_some(()).ok_or_else(|| MISFIT.into())
     }
 

@@ -1,10 +1,8 @@
-//! What happens to a product: where it is made, and the programs that run beside it.
+//! What happens to a product: where it is made, and the program that takes it from there.
 
-use gradus_graph::ops::Reduction;
-use gradus_graph::plan::{MatMulKernel, Matrix};
-use gradus_graph::{DType, Expr, ExprId, Index, Program, Store};
+use gradus_graph::{DType, Expr, Index, Program, Store};
 
-use crate::exec::memory::{Home, Place};
+use super::memory::{Home, Place};
 
 /// Where the product is made: element `(b, m, n)` at `offset + b · batch + m · row + n`.
 #[derive(Clone, Copy, Debug)]
@@ -18,12 +16,16 @@ pub(super) struct Destination {
 }
 
 impl Destination {
-    /// A store that takes the shape of the product and lies in memory that the kernel does not
-    /// read.
-    pub(super) fn find(kernel: &MatMulKernel, places: &[Place]) -> Option<Self> {
-        let program = &kernel.epilogue;
+    /// A store of an epilogue that takes the shape of the product and lies in memory that the
+    /// kernel does not read. `factors` are the operands of the product.
+    pub(super) fn find(
+        program: &Program,
+        [_, m, n]: [usize; 3],
+        factors: [usize; 2],
+        places: &[Place],
+    ) -> Option<Self> {
         let read = |i: usize| places.get(i).and_then(Place::written);
-        if read(kernel.a.operand).or(read(kernel.b.operand)).is_some() {
+        if factors.into_iter().any(|i| read(i).is_some()) {
             return None;
         }
         let candidates = program.stores.iter().enumerate().filter_map(|(store, s)| {
@@ -45,13 +47,9 @@ impl Destination {
                 place,
                 offset: unsigned(s.index.offset())?,
                 batch: unsigned(batch)?,
-                row: if kernel.m == 1 {
-                    kernel.n
-                } else {
-                    unsigned(row)?
-                },
+                row: if m == 1 { n } else { unsigned(row)? },
             };
-            let adjacent = (col == 1 || kernel.n == 1) && found.row >= kernel.n;
+            let adjacent = (col == 1 || n == 1) && found.row >= n;
             (untouched && float && adjacent).then_some(found)
         });
         // Best where nothing is left to do afterwards.
@@ -69,13 +67,15 @@ fn is_product(program: &Program, store: &Store) -> bool {
     program.expr(store.value) == Some(&Expr::Accumulator)
 }
 
-/// The epilogue as a program that loads the product, and the places of its operands.
+/// The epilogue as a program that loads the product, of these sizes, and the places of its
+/// operands.
 pub(super) fn with_product(
-    kernel: &MatMulKernel,
+    epilogue: &Program,
+    sizes: [usize; 3],
     places: &[Place],
     out: Option<&Destination>,
 ) -> (Program, Vec<Place>) {
-    let mut program = kernel.epilogue.clone();
+    let mut program = epilogue.clone();
     let mut places = places.to_vec();
     let made = out.and_then(|out| {
         program
@@ -87,17 +87,13 @@ pub(super) fn with_product(
     let (operand, index) = match &made {
         Some((_, store)) => (store.operand, store.index.clone()),
         None => {
-            let len = kernel.batch * kernel.m * kernel.n;
             places.push(Place {
                 home: Home::Product,
                 start: 0,
-                len,
+                len: sizes.iter().product(),
             });
             let axes = [Index::axis(0), Index::axis(1), Index::axis(2)];
-            (
-                places.len() - 1,
-                Index::linear(&axes, &[kernel.batch, kernel.m, kernel.n]),
-            )
+            (places.len() - 1, Index::linear(&axes, &sizes))
         }
     };
     if let Some((i, store)) = made
@@ -115,39 +111,4 @@ pub(super) fn with_product(
         }
     }
     (program, places)
-}
-
-/// `to[m] = Σₖ a[m, k]`
-pub(super) fn row_sum(kernel: &MatMulKernel, to: usize) -> Program {
-    let Matrix {
-        operand,
-        transposed,
-        offset,
-        row_stride,
-        ..
-    } = kernel.a;
-    let signed = |v: usize| i64::try_from(v).unwrap_or(i64::MAX);
-    let (stored_row, within) = if transposed { (1, 0) } else { (0, 1) };
-    let index = Index::axis(stored_row)
-        .scaled(signed(row_stride))
-        .plus(&Index::axis(within))
-        .shifted(signed(offset));
-    Program {
-        axes: vec![kernel.m, kernel.k],
-        kept: 1,
-        exprs: vec![
-            Expr::Load {
-                operand,
-                index,
-                guard: None,
-            },
-            Expr::Reduce(Reduction::Sum, ExprId(0)),
-        ],
-        dtypes: vec![DType::F32; 2],
-        stores: vec![Store {
-            operand: to,
-            index: Index::axis(0),
-            value: ExprId(1),
-        }],
-    }
 }
