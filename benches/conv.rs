@@ -1,8 +1,8 @@
 //! Convolutions and their gradients, each beside a matmul of as many operations.
 
 use anyhow::{Context, Result, ensure};
-use gradus::graph::ops::{Conv, Direction, Op, Window};
 use gradus::graph::philox::Rng;
+use gradus::graph::{ConvOptions, vjp};
 use gradus::nn::init::Zeros;
 use gradus::train::Device;
 
@@ -52,6 +52,14 @@ const fn layer(name: &'static str, channels: [usize; 2], size: usize, taps: usiz
     }
 }
 
+/// What is computed from the other two of x, w and y.
+#[derive(Clone, Copy, PartialEq)]
+enum Direction {
+    Output,
+    Input,
+    Weight,
+}
+
 const DIRECTIONS: [(Direction, &str); 3] = [
     (Direction::Output, "conv"),
     (Direction::Input, "conv input gradient"),
@@ -65,23 +73,20 @@ pub(crate) fn cases(
     let mut cases = Vec::new();
     for layer in LAYERS {
         for (direction, what) in DIRECTIONS {
-            let (name, conv) = (format!("{what} {}", layer.name), layer.conv(direction));
+            let name = format!("{what} {}", layer.name);
             if !wanted(&name) {
                 continue;
             }
-            let [groups, m, n, k] = conv.product(layer.images);
-            let y = layer.images * layer.channels[1] * conv.windows[0].output.pow(2);
-            let work = 2 * y * layer.channels[0] / groups * layer.taps.pow(2);
             let mut contestants = Vec::new();
             for device in devices {
                 let on = || format!("{name} on {}", machine::short_name(device));
-                contestants.push(matmul(device, work, [groups, m, n, k]).with_context(on)?);
-                contestants.push(layer.on(&conv, device).with_context(on)?);
+                contestants.push(matmul(device, layer.work()).with_context(on)?);
+                contestants.push(layer.on(direction, device).with_context(on)?);
             }
             cases.push(Case {
                 name,
                 unit: "GFLOP/s",
-                amount: work as f64 / 1e9,
+                amount: layer.work() as f64 / 1e9,
                 contestants,
             });
         }
@@ -89,80 +94,97 @@ pub(crate) fn cases(
     Ok(cases)
 }
 
-/// A matmul of as many operations: square, or as thin as the layer.
-fn matmul(
-    device: &Device,
-    work: usize,
-    [groups, m, n, k]: [usize; 4],
-) -> Result<Contestant<'static>> {
-    let least = m.min(n).min(k);
-    let other = ((work / 2 / groups / least.max(1)) as f64).sqrt() as usize;
-    let square = ((work / 2) as f64).cbrt() as usize;
-    let [m, n, k] = if square > 128 {
-        [square; 3]
-    } else {
-        [least.max(1), other, other]
-    };
-    let arrays = [noise(m * k, 1), noise(k * n, 2)];
+/// A square matmul of as many operations, about.
+fn matmul(device: &Device, work: usize) -> Result<Contestant<'static>> {
+    let size = ((work / 2) as f64).cbrt().round() as usize;
+    let arrays = [1, 2].map(|stream| noise(size * size, stream));
     let mut planned = Planned::new(device, &arrays, |scope| {
-        scope
-            .param("a", [m, k], Zeros)
-            .matmul(scope.param("b", [k, n], Zeros))
+        let factor = |name| scope.param(name, [size, size], Zeros);
+        factor("a").matmul(factor("b"))
     })?;
     Ok(Contestant {
-        name: format!("{}, matmul {m}×{n}, K {k}", machine::short_name(device)),
+        name: format!("{}, matmul {size}", machine::short_name(device)),
         run: Box::new(move |times| planned.run(times)),
     })
 }
 
 fn noise(count: usize, stream: u64) -> Vec<f32> {
     let mut rng = Rng::new(0, stream);
-    (0..count)
-        .map(|_| (2.0 * rng.uniform() - 1.0) as f32)
-        .collect()
+    let mut next = || (2.0 * rng.uniform() - 1.0) as f32;
+    (0..count).map(|_| next()).collect()
 }
 
 impl Layer {
-    fn conv(&self, direction: Direction) -> Conv {
-        let padding = self.taps / 2;
-        let window = Window {
-            input: self.size,
-            output: (self.size + 2 * padding - self.taps) / self.stride + 1,
-            size: self.taps,
-            stride: self.stride,
-            dilation: 1,
-            padding,
-        };
-        Conv {
-            direction,
-            groups: self.groups,
-            inputs: self.channels[0] / self.groups,
-            outputs: self.channels[1] / self.groups,
-            windows: vec![window; 2],
-        }
+    /// Of each axis of the result.
+    const fn output(&self) -> usize {
+        (self.size - 1) / self.stride + 1
     }
 
-    /// Run once, and the result checked.
-    fn on(&self, conv: &Conv, device: &Device) -> Result<Contestant<'static>> {
-        let window = conv.windows[0];
-        let of = |channels: usize, size: usize| vec![self.images, channels, size, size];
-        let x = of(self.channels[0], window.input);
-        let w = vec![self.channels[1], conv.inputs, self.taps, self.taps];
-        let y = of(self.channels[1], window.output);
-        let shapes = match conv.direction {
-            Direction::Output => [x, w],
-            Direction::Input => [y, w],
-            Direction::Weight => [x, y],
-        };
-        let count = |shape: &Vec<usize>| shape.iter().product::<usize>();
-        let arrays = [noise(count(&shapes[0]), 1), noise(count(&shapes[1]), 2)];
-        let mut planned = Planned::new(device, &arrays, |scope| {
-            let a = scope.param("a", &shapes[0][..], Zeros);
-            let b = scope.param("b", &shapes[1][..], Zeros);
-            a.apply(Op::Conv(conv.clone()), &[b])
-        })?;
+    /// Floating-point operations.
+    fn work(&self) -> usize {
+        let [inputs, outputs] = self.channels;
+        let each = 2 * inputs / self.groups * self.taps.pow(2);
+        self.images * outputs * self.output().pow(2) * each
+    }
+
+    /// The shapes of x, w and y.
+    fn shapes(&self) -> [[usize; 4]; 3] {
+        let ([inputs, outputs], n) = (self.channels, self.images);
+        [
+            [n, inputs, self.size, self.size],
+            [outputs, inputs / self.groups, self.taps, self.taps],
+            [n, outputs, self.output(), self.output()],
+        ]
+    }
+
+    fn arrays(&self) -> [Vec<f32>; 3] {
+        let [x, w, y] = self.shapes().map(|shape| shape.iter().product());
+        [noise(x, 1), noise(w, 2), noise(y, 3)]
+    }
+
+    fn planned(&self, direction: Direction, device: &Device) -> Result<Planned> {
+        let [x, w, y] = self.shapes();
+        let options = ConvOptions::new()
+            .stride(self.stride)
+            .padding(self.taps / 2)
+            .groups(self.groups);
+        Planned::new(device, &self.arrays(), |scope| {
+            let (x, w, dy) = (
+                scope.param("x", x, Zeros),
+                scope.param("w", w, Zeros),
+                scope.param("dy", y, Zeros),
+            );
+            let y = x.conv(w, &options);
+            let wrt = match direction {
+                Direction::Output => return y,
+                Direction::Input => x,
+                Direction::Weight => w,
+            };
+            let gradient = vjp(y, dy, &[wrt]).into_iter().next().flatten();
+            gradient.unwrap_or(y)
+        })
+    }
+
+    /// Run once, and the result checked: some elements of the output, and gradients by
+    /// `Σ y·dy = Σ x·dx = Σ w·dw`.
+    fn on(&self, direction: Direction, device: &Device) -> Result<Contestant<'static>> {
+        let [x, w, dy] = self.arrays();
+        let mut output = self.planned(Direction::Output, device)?;
+        output.run(1)?;
+        let y = output.result(0)?;
+        self.check([&x, &w], &y)?;
+        let mut planned = self.planned(direction, device)?;
         planned.run(1)?;
-        self.check(conv, &arrays, &planned.result(0)?)?;
+        let with = match direction {
+            Direction::Output => &dy,
+            Direction::Input => &x,
+            Direction::Weight => &w,
+        };
+        let ((expected, size), (found, _)) = (dot(&y, &dy), dot(&planned.result(0)?, with));
+        ensure!(
+            (found - expected).abs() <= 1e-6 * size,
+            "the product with the cotangent is {found}, expected {expected}"
+        );
         Ok(Contestant {
             name: machine::short_name(device),
             run: Box::new(move |times| planned.run(times)),
@@ -170,88 +192,46 @@ impl Layer {
     }
 
     /// Compares some elements with sums in f64.
-    fn check(&self, conv: &Conv, [a, b]: &[Vec<f32>; 2], found: &[f32]) -> Result<()> {
-        let window = conv.windows[0];
-        let (q, k, p) = (window.input, window.size, window.output);
-        let (inputs, outputs) = (conv.inputs, conv.outputs);
-        let [groups, ..] = conv.product(self.images);
-        let on = |p: usize, k: usize| {
-            let on = (p * window.stride + k).checked_sub(window.padding);
-            on.filter(|on| *on < q)
-        };
-        // Every product that there is, if its result is one of those looked at.
-        let result: usize = conv.result(self.images).iter().product();
-        ensure!(found.len() == result, "{} elements", found.len());
-        let mut rng = Rng::new(0, 3);
-        for _ in 0..200 {
-            let at = rng.below(u32::try_from(result)?) as usize;
-            let (mut exact, mut size) = (0.0, 0.0);
-            let mut add = |i: usize, j: usize| {
-                let term = f64::from(a[i]) * f64::from(b[j]);
-                exact += term;
-                size += term.abs();
-            };
-            let x = |n: usize, g: usize, c: usize, [i, j]: [usize; 2]| {
-                (((n * groups + g) * inputs + c) * q + i) * q + j
-            };
-            let y = |n: usize, g: usize, o: usize, [i, j]: [usize; 2]| {
-                (((n * groups + g) * outputs + o) * p + i) * p + j
-            };
-            let w = |g: usize, o: usize, c: usize, [i, j]: [usize; 2]| {
-                (((g * outputs + o) * inputs + c) * k + i) * k + j
-            };
-            let plane = |n: usize| (0..n * n).map(move |i| [i / n, i % n]);
-            let under = |[i, j]: [usize; 2], [s, t]: [usize; 2]| on(i, s).zip(on(j, t));
-            match conv.direction {
-                Direction::Output => {
-                    let here = [at / p % p, at % p];
-                    let (channel, n) = (
-                        at / p / p % (groups * outputs),
-                        at / p / p / groups / outputs,
-                    );
-                    let (g, o) = (channel / outputs, channel % outputs);
-                    for c in 0..inputs {
-                        for tap in plane(k) {
-                            if let Some((i, j)) = under(here, tap) {
-                                add(x(n, g, c, [i, j]), w(g, o, c, tap));
-                            }
-                        }
-                    }
-                }
-                Direction::Input => {
-                    let here = (at / q % q, at % q);
-                    let (channel, n) =
-                        (at / q / q % (groups * inputs), at / q / q / groups / inputs);
-                    let (g, c) = (channel / inputs, channel % inputs);
-                    for o in 0..outputs {
-                        for (tap, position) in
-                            plane(k).flat_map(|tap| plane(p).map(move |p| (tap, p)))
-                        {
-                            if under(position, tap) == Some(here) {
-                                add(y(n, g, o, position), w(g, o, c, tap));
-                            }
-                        }
-                    }
-                }
-                Direction::Weight => {
-                    let tap = [at / k % k, at % k];
-                    let (c, channel) = (at / k / k % inputs, at / k / k / inputs);
-                    let (g, o) = (channel / outputs, channel % outputs);
-                    for n in 0..self.images {
-                        for position in plane(p) {
-                            if let Some((i, j)) = under(position, tap) {
-                                add(x(n, g, c, [i, j]), y(n, g, o, position));
-                            }
-                        }
-                    }
+    fn check(&self, [x, w]: [&[f32]; 2], y: &[f32]) -> Result<()> {
+        let (size, taps, padding) = (self.size, self.taps, self.taps / 2);
+        let (inputs, outputs) = (self.channels[0] / self.groups, self.channels[1]);
+        let mut rng = Rng::new(0, 4);
+        for _ in 0..500 {
+            let at = rng.below(u32::try_from(y.len())?) as usize;
+            let out = self.output();
+            let (image, o, i, j) = (
+                at / out / out / outputs,
+                at / out / out % outputs,
+                at / out % out,
+                at % out,
+            );
+            let (mut exact, mut scale) = (0.0, 0.0);
+            for term in 0..inputs * taps * taps {
+                let (c, s, t) = (term / taps / taps, term / taps % taps, term % taps);
+                let c = o / (outputs / self.groups) * inputs + c;
+                let on = |p: usize, tap: usize| {
+                    let on = (p * self.stride + tap).checked_sub(padding);
+                    on.filter(|on| *on < size)
+                };
+                if let Some((i, j)) = on(i, s).zip(on(j, t)) {
+                    let x = x[((image * self.channels[0] + c) * size + i) * size + j];
+                    let product = f64::from(x) * f64::from(w[o * inputs * taps * taps + term]);
+                    exact += product;
+                    scale += product.abs();
                 }
             }
-            let found = f64::from(found[at]);
+            let found = f64::from(y[at]);
             ensure!(
-                (found - exact).abs() <= 8.0 * f64::from(f32::EPSILON) * size,
+                (found - exact).abs() <= 8.0 * f64::from(f32::EPSILON) * scale,
                 "element {at} is {found}, expected {exact}"
             );
         }
         Ok(())
     }
+}
+
+/// The sum of all products, and of their sizes.
+fn dot(a: &[f32], b: &[f32]) -> (f64, f64) {
+    let products = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b));
+    products.fold((0.0, 0.0), |(sum, size), p| (sum + p, size + p.abs()))
 }

@@ -15,7 +15,7 @@ mod figure;
 mod harness;
 mod machine;
 mod matmul;
-mod mlp;
+mod networks;
 mod planned;
 mod pointwise;
 mod profile;
@@ -44,7 +44,7 @@ const WORKLOADS: &[Workload] = &[
     pointwise::cases,
     reduction::cases,
     update::cases,
-    mlp::cases,
+    networks::cases,
 ];
 
 /// What is no rate, measured as a whole.

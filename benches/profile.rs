@@ -6,7 +6,7 @@ use gradus::train::Device;
 use crate::figure::{Bar, Figure};
 use crate::harness::{Effort, Spread};
 use crate::machine::{self, Options};
-use crate::mlp::MLPS;
+use crate::networks::NETWORKS;
 
 /// Steps that are profiled, for each repeat.
 const STEPS: usize = 5;
@@ -17,18 +17,18 @@ pub(crate) fn figures(
     effort: Effort,
 ) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
-    for mlp in MLPS {
-        let what = format!("profile, {}", mlp.name());
+    for network in NETWORKS {
+        let what = format!("profile, {}", network.name());
         for device in devices {
             if !options.wants(&what) {
                 continue;
             }
             let on = || format!("{what} on {}", machine::short_name(device));
-            let mut model = mlp.model(device).with_context(on)?;
+            let mut model = network.model(device).with_context(on)?;
             let profile = model.profile(STEPS * effort.repeats).with_context(on)?;
             let share = 100.0 * profile.total().seconds / profile.step;
             figures.push(Figure {
-                what: format!("kernels' share of a step alone, {}", mlp.name()),
+                what: format!("kernels' share of a step alone, {}", network.name()),
                 on: machine::short_name(device),
                 unit: "%",
                 value: Spread::of(vec![share]),

@@ -12,7 +12,7 @@ use gradus::train::Device;
 use crate::figure::{Bar, Figure};
 use crate::harness::{Effort, Spread, cpu_time};
 use crate::machine::{self, Options};
-use crate::mlp::{MLPS, Mlp};
+use crate::networks::{NETWORKS, Network};
 
 /// The first argument of such a process.
 pub(crate) const CHILD: &str = "--first-step";
@@ -33,20 +33,20 @@ pub(crate) fn figures(
     effort: Effort,
 ) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
-    for (number, mlp) in MLPS.iter().enumerate() {
-        let name = format!("first step, {}", mlp.name());
+    for (number, network) in NETWORKS.iter().enumerate() {
+        let name = format!("first step, {}", network.name());
         if !options.wants(&name) {
             continue;
         }
         for device in devices {
             let on = || format!("{name} on {}", machine::short_name(device));
-            figures.extend(of(device, number, mlp, effort.repeats).with_context(on)?);
+            figures.extend(of(device, number, network, effort.repeats).with_context(on)?);
         }
     }
     Ok(figures)
 }
 
-fn of(device: &Device, number: usize, mlp: &Mlp, repeats: usize) -> Result<Vec<Figure>> {
+fn of(device: &Device, number: usize, network: &Network, repeats: usize) -> Result<Vec<Figure>> {
     let (mut cold, mut warm) = (Vec::new(), Vec::new());
     for _ in 0..repeats {
         let caches = tempfile::tempdir()?;
@@ -55,7 +55,7 @@ fn of(device: &Device, number: usize, mlp: &Mlp, repeats: usize) -> Result<Vec<F
         }
     }
     let figure = |what: &str, unit, value: Spread| Figure {
-        what: format!("{what}, {}", mlp.name()),
+        what: format!("{what}, {}", network.name()),
         on: machine::short_name(device),
         unit,
         value,
@@ -68,7 +68,7 @@ fn of(device: &Device, number: usize, mlp: &Mlp, repeats: usize) -> Result<Vec<F
         let wall = Spread::of(starts.iter().map(|s| s.wall).collect());
         Figure {
             cpu: cpu.map(Spread::of),
-            bar: (mlp.batch == 64).then_some(Bar::AtMost(most)),
+            bar: (network.batch == 64).then_some(Bar::AtMost(most)),
             ..figure(what, "s", wall)
         }
     };
@@ -146,9 +146,9 @@ impl Start {
 pub(crate) fn child(mut args: impl Iterator<Item = String>) -> Result<()> {
     let device = Device::named(&args.next().context("no device")?)?;
     let number: usize = args.next().context("no network")?.parse()?;
-    let mlp = MLPS.get(number).context("no such network")?;
-    let mut model = mlp.model(&device)?;
-    let batch = mlp.batches()?.swap_remove(0);
+    let network = NETWORKS.get(number).context("no such network")?;
+    let mut model = network.model(&device)?;
+    let batch = network.batches()?.swap_remove(0);
     let ticket = model.step(&batch)?;
     let loss = model.wait(ticket)?.loss();
     let cpu = cpu_time().map(|time| time.as_secs_f64().to_string());

@@ -14,7 +14,7 @@ use gradus::tensor::Counters;
 use crate::figure::{Bar, Figure};
 use crate::harness::{Effort, Spread, thread_time};
 use crate::machine::{self, Options};
-use crate::mlp::{MLPS, Mlp};
+use crate::networks::{NETWORKS, Network};
 
 /// Steps in one submit, as many as `fit` has.
 const STEPS: usize = 8;
@@ -31,24 +31,24 @@ pub(crate) fn figures(
     effort: Effort,
 ) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
-    for mlp in MLPS {
-        let name = format!("submit, {}", mlp.name());
+    for network in NETWORKS {
+        let name = format!("submit, {}", network.name());
         for device in devices.iter().filter(|device| !device.is_cpu()) {
             if options.wants(&name) {
                 let on = || format!("{name} on {}", machine::short_name(device));
-                figures.extend(of(device, &mlp, effort.repeats).with_context(on)?);
+                figures.extend(of(device, &network, effort.repeats).with_context(on)?);
             }
         }
     }
     Ok(figures)
 }
 
-fn of(device: &Device, mlp: &Mlp, repeats: usize) -> Result<Vec<Figure>> {
+fn of(device: &Device, network: &Network, repeats: usize) -> Result<Vec<Figure>> {
     let gpu = device.as_gpu().context("not a GPU")?;
-    let uploaded = mlp.model(device)?.plan().clone();
-    let resident = resident(mlp, device)?.plan().clone();
+    let uploaded = network.model(device)?.plan().clone();
+    let resident = resident(network, device)?.plan().clone();
     let figure = |what: &str, unit, value, cpu, bar| Figure {
-        what: format!("{what}, {}", mlp.name()),
+        what: format!("{what}, {}", network.name()),
         on: machine::short_name(device),
         unit,
         value,
@@ -91,7 +91,7 @@ fn of(device: &Device, mlp: &Mlp, repeats: usize) -> Result<Vec<Figure>> {
     // The counters of the last submit: of steps over resident data.
     let made = counted.buffers + counted.bind_groups + counted.pipelines;
     // Steps that drivers could take for a hang are submits of their own.
-    let submits = most(1.0).filter(|_| mlp.batch == 64);
+    let submits = most(1.0).filter(|_| network.batch == 64);
     for (what, count, bar) in [
         ("submits for 8 resident steps", counted.submits, submits),
         ("uploads for 8 resident steps", counted.uploads, most(1.0)),
@@ -104,11 +104,12 @@ fn of(device: &Device, mlp: &Mlp, repeats: usize) -> Result<Vec<Figure>> {
 }
 
 /// The network, with a data set of some batches on the device.
-fn resident(mlp: &Mlp, device: &Device) -> Result<Model> {
-    let (samples, width) = (STEPS * mlp.batch, mlp.widths[0]);
-    let x = Array::new([samples, width], vec![0.5; samples * width])?;
+fn resident(network: &Network, device: &Device) -> Result<Model> {
+    let samples = STEPS * network.batch;
+    let shape = [&[samples][..], &network.sample()].concat();
+    let x = Array::new(&shape[..], vec![0.5; shape.iter().product()])?;
     let data = Dataset::from_arrays(x, Array::new([samples], vec![1; samples])?)?;
-    mlp.compile(Compile::for_data(&data).resident(true), device)
+    network.compile(Compile::for_data(&data).resident(true), device)
 }
 
 fn bytes(plan: &Plan, role: &Role) -> u64 {
