@@ -18,6 +18,12 @@ pub(super) fn load(memory: Window<'_>, run: Run, out: &mut [u32]) {
 }
 
 fn load_each(memory: Window<'_>, run: Run, out: &mut [u32]) {
+    if let Some((stride, span)) = run.span()
+        && let Some(words) = memory.slice(run.start, span)
+    {
+        let words = words.iter().step_by(stride);
+        return words.zip(out).for_each(|(w, o)| *o = *w);
+    }
     run.iter().zip(out).for_each(|(p, o)| *o = memory.at(p));
 }
 
@@ -109,6 +115,14 @@ pub(super) fn store(memory: &mut WindowMut<'_>, run: Run, value: Arg<'_>, at: us
                 }
             }
         }
+    }
+    if let Arg::Slice(values) = value
+        && let Some(values) = values.get(at..at + run.len)
+        && let Some((stride, span)) = run.span()
+        && let Some(out) = memory.slice(run.start, span)
+    {
+        let out = out.iter_mut().step_by(stride);
+        return out.zip(values).for_each(|(o, v)| *o = *v);
     }
     for (p, i) in run.iter().zip(at..) {
         if let Some(out) = memory.at(p) {

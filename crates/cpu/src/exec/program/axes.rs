@@ -6,6 +6,9 @@
 
 use gradus_graph::{Atom, Expr, Index, Program};
 
+/// A last axis of fewer elements makes runs that are too short.
+const SHORT: usize = 8;
+
 /// The same program over simpler axes. Without reductions, the last axis becomes the one that
 /// counts as reduced, if there is another one, so that what does not vary along it is computed
 /// once for each row; unless `lines` lines of equal length would then not be whole numbers of rows.
@@ -18,6 +21,9 @@ pub(super) fn simplify(program: &Program, lines: usize) -> Program {
         program = split(&program, axis, d);
     }
     let mut program = join(&program);
+    if program.is_pointwise() {
+        program = lengthen(program, lines);
+    }
     if program.is_pointwise() && program.axes.len() > 1 {
         program.kept = program.axes.len() - 1;
         if !program.rows().is_multiple_of(lines.max(1)) {
@@ -121,6 +127,24 @@ fn runs_on(index: &Index, outer: usize, inner: usize, size: usize) -> bool {
     });
     let size = i64::try_from(size).unwrap_or(i64::MAX);
     !divided && stride(inner).checked_mul(size) == Some(stride(outer))
+}
+
+/// Puts a short last axis before a longer one, so that runs are longer. Pointwise programs may run
+/// through their axes in any order, but lines must stay what they are.
+fn lengthen(program: Program, lines: usize) -> Program {
+    let count = program.axes.len();
+    let Some((outer, &[before, last])) = program.axes.split_last_chunk::<2>() else {
+        return program;
+    };
+    let whole = outer.iter().product::<usize>().is_multiple_of(lines.max(1));
+    if last >= SHORT || before <= last || !whole {
+        return program;
+    }
+    let mut axes = program.axes.clone();
+    axes.swap(count - 2, count - 1);
+    let mut old: Vec<Index> = (0..count).map(Index::axis).collect();
+    old.swap(count - 2, count - 1);
+    rewrite(&program, &old, axes, program.kept)
 }
 
 /// The program over other axes, of which the old ones are these functions.

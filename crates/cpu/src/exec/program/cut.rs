@@ -5,22 +5,24 @@ use gradus_graph::{Expr, Index, Program};
 use super::axes;
 use crate::exec::memory::{MAX_WRITTEN, Place};
 
-/// Where a written buffer can be cut: before the words of every row.
+/// Where a written buffer can be cut: before the words of every row, or of every few rows.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::exec) struct Cut {
     /// The operand.
     pub(super) place: Place,
     /// Words from its start to those of the first row.
     pub(super) offset: usize,
-    /// Words of a row, at least 1.
+    /// Rows that are only apart from others together, at least 1.
+    pub(super) rows: usize,
+    /// Words of so many rows, at least 1.
     pub(super) pitch: usize,
 }
 
-/// The words at which the buffers are cut before a row.
+/// The words at which the buffers are cut before a row: the first of those that are cut together.
 pub(in crate::exec) fn cut_at(cuts: &[Cut], row: usize) -> [usize; MAX_WRITTEN] {
     let mut at = [0; MAX_WRITTEN];
     for (at, cut) in at.iter_mut().zip(cuts) {
-        *at = cut.place.start + cut.offset + row * cut.pitch;
+        *at = cut.place.start + cut.offset + row / cut.rows * cut.pitch;
     }
     at
 }
@@ -34,7 +36,13 @@ pub(in crate::exec) fn line_cuts(
     let program = axes::simplify(program, lines);
     let rows = program.rows() / lines.max(1);
     let mut cuts = cuts(&program, places)?;
-    cuts.iter_mut().for_each(|cut| cut.pitch *= rows);
+    for cut in &mut cuts {
+        if !rows.is_multiple_of(cut.rows) {
+            return None;
+        }
+        cut.pitch *= rows / cut.rows;
+        cut.rows = 1;
+    }
     Some(cuts)
 }
 
@@ -62,11 +70,12 @@ pub(super) fn cuts(program: &Program, places: &[Place]) -> Option<Vec<Cut>> {
                 }
                 _ => true,
             });
-            let (offset, pitch) = apart(program, &store.index)?;
+            let (offset, rows, pitch) = apart(program, &store.index)?;
             let place = *places.get(store.operand)?;
             private.then_some(Cut {
                 place,
                 offset,
+                rows,
                 pitch,
             })
         })
@@ -74,15 +83,17 @@ pub(super) fn cuts(program: &Program, places: &[Place]) -> Option<Vec<Cut>> {
     cuts
 }
 
-/// Offset and pitch if every row has a range of its own and these follow each other.
-fn apart(program: &Program, index: &Index) -> Option<(usize, usize)> {
+/// Offset, rows and pitch if every position on the first kept axis has a range of its own and these
+/// follow each other.
+fn apart(program: &Program, index: &Index) -> Option<(usize, usize, usize)> {
     let strides = index.strides(program.axes.len())?;
-    let (kept, reduced) = strides.split_at_checked(program.kept)?;
-    let &[pitch] = kept else { return None };
-    let cols = reduced.iter().zip(program.axes.get(program.kept..)?);
-    let width = cols
+    let (&pitch, strides) = strides.split_first()?;
+    let axes = program.axes.get(1..)?;
+    let rows: usize = axes.get(..program.kept.checked_sub(1)?)?.iter().product();
+    let inner = strides.iter().zip(axes);
+    let width = inner
         .map(|(s, n)| (*s >= 0).then_some(s * (*n as i64 - 1)))
         .sum::<Option<i64>>()?;
     let offset = usize::try_from(index.offset()).ok()?;
-    (width < pitch).then_some((offset, usize::try_from(pitch).ok()?))
+    (width < pitch && rows > 0).then_some((offset, rows, usize::try_from(pitch).ok()?))
 }

@@ -84,10 +84,8 @@ impl Compiled {
         let space = Space::new(&program);
         let tiling = Tiling::new(&program, &space);
         let code = compile::compile(&program, &space, &tiling)?;
-        let steps = code
-            .phases
-            .iter()
-            .map(|p| p.full.len() + p.folds.len() + p.writes.len());
+        let phases = code.phases.iter();
+        let steps = phases.map(|phase| phase.cost(tiling.order));
         let rows = code.phases.iter().map(|p| p.rows.len()).sum::<usize>() + code.tail.len();
         let cost = space.cols() * steps.sum::<usize>() + rows;
         let cuts = cut::cuts(&program, places);
@@ -112,7 +110,12 @@ impl Compiled {
         match &self.cuts {
             Some(cuts) if context.threads && whole >= THREADS_FROM => {
                 // Whole tiles; a row's values do not depend on the tile it is in.
-                let task = (TASK / self.cost.max(1)).next_multiple_of(self.tiling.rows);
+                let task = (TASK / self.cost.max(1))
+                    .max(1)
+                    .next_multiple_of(self.tiling.rows);
+                let task = cuts
+                    .iter()
+                    .fold(task, |t, cut| t.next_multiple_of(cut.rows));
                 self.fork(context, memory, rows, task, cuts);
             }
             _ => self.run_here(context, memory, rows),
@@ -131,7 +134,11 @@ impl Compiled {
         if rows.len() <= task {
             return self.run_here(context, memory, rows);
         }
-        let middle = rows.start + (rows.len() / 2).next_multiple_of(task);
+        // A multiple, wherever the rows begin: buffers are cut nowhere else.
+        let middle = (rows.start + rows.len() / 2).next_multiple_of(task);
+        if middle >= rows.end {
+            return self.run_here(context, memory, rows);
+        }
         let (mut left, mut right) = memory.split(&cut_at(cuts, middle));
         rayon::join(
             || self.fork(context, &mut left, rows.start..middle, task, cuts),

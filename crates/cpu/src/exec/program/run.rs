@@ -25,6 +25,13 @@ impl Run {
     pub(super) fn iter(self) -> impl Iterator<Item = i64> {
         (0..self.len).map(move |i| self.start + signed(i) * self.stride)
     }
+
+    /// The stride, and the positions from the first to the last, if they ascend.
+    pub(super) fn span(self) -> Option<(usize, usize)> {
+        let stride = usize::try_from(self.stride).ok().filter(|s| *s > 0)?;
+        let steps = self.len.checked_sub(1)?;
+        Some((stride, steps.checked_mul(stride)? + 1))
+    }
 }
 
 /// A range of positions on some axes.

@@ -4,6 +4,7 @@ use gradus_graph::DType;
 use gradus_graph::ops::{Binary, Reduction, Unary};
 
 use super::positions::Positions;
+use super::space::Order;
 
 /// A block of scratch memory that holds the values of one expression over one tile.
 pub(super) type Register = usize;
@@ -125,7 +126,24 @@ pub(super) struct Phase {
     pub(super) writes: Vec<Write>,
 }
 
+/// Steps that moving an element takes as long as, if its neighbours are not adjacent in memory.
+const SCATTERED: usize = 8;
+
 impl Phase {
+    /// How many steps each element takes, about.
+    pub(super) fn cost(&self, order: Order) -> usize {
+        let moved = |at: &Positions| match (at.inner_strides(), order) {
+            (Some((_, 0 | 1)), Order::RowMajor) | (Some((0 | 1, _)), Order::ColMajor) => 1,
+            _ => SCATTERED,
+        };
+        let full = self.full.iter().map(|step| match &step.work {
+            Work::Load { at, .. } | Work::LoadRow { at, .. } => moved(at),
+            _ => 1,
+        });
+        let writes = self.writes.iter().map(|write| moved(&write.at));
+        full.chain(writes).sum::<usize>() + self.folds.len()
+    }
+
     /// True if there is nothing to do for the columns.
     pub(super) fn skips_columns(&self) -> bool {
         self.full.is_empty() && self.folds.is_empty() && self.writes.is_empty()

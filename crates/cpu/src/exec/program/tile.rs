@@ -14,6 +14,8 @@ const TILE: usize = 2048;
 const LONG_ROW: usize = 8192;
 /// Rows that a tile has where rows are neighbours in memory and columns are not.
 const ROWS: usize = 256;
+/// Columns that are too few for a run.
+const SHORT: usize = 8;
 /// Sides of a tile where some operands run along rows and others along columns.
 const SQUARE: usize = 32;
 
@@ -76,7 +78,8 @@ impl Tiling {
     }
 }
 
-/// How many indices advance by one element from row to row, and how many from column to column.
+/// How many indices advance by one element from row to row, and how many from column to column. If
+/// columns come in lines of a few, as under a small window, rows always make the longer runs.
 fn directions(program: &Program, space: &Space) -> (usize, usize) {
     let strides = indices(program)
         .filter(|index| program.is_full_index(index))
@@ -84,7 +87,11 @@ fn directions(program: &Program, space: &Space) -> (usize, usize) {
             let at = Positions::new(i, space).ok()?;
             at.inner_strides()
         });
+    let windows = space.reduced.len() > 1 && space.reduced.last().is_some_and(|n| *n < SHORT);
     strides.fold((0, 0), |(rows, cols), (row, col)| {
+        if windows {
+            return (rows + usize::from(row != 0), cols);
+        }
         (
             rows + usize::from(row == 1 && col != 1),
             cols + usize::from(col == 1),
