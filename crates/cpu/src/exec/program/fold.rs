@@ -57,6 +57,12 @@ impl Accumulator {
                 (Arg::Slice(x), DType::F32, Order::RowMajor) => {
                     self.first(arch, op, block(tile, x), tile.cols.start);
                 }
+                (Arg::Slice(x), DType::F32, Order::ColMajor) => {
+                    let start = u32::try_from(tile.cols.start).unwrap_or(u32::MAX);
+                    let best = bytemuck::cast_slice_mut(&mut self.words);
+                    let (block, max) = (block(tile, x), op == Reduction::Max);
+                    simd::first_extremes(arch, block, start, max, best, &mut self.columns);
+                }
                 _ => self.each(tile, x, |best, at, x, column| {
                     // The first column wins against the identity even where it equals it.
                     if column == 0 || beats(op, dtype, x, *best) {

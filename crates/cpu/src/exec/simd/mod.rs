@@ -12,7 +12,7 @@ mod transpose;
 pub(super) use cast::cast;
 pub(super) use fused::{fused, is_fused};
 pub(super) use random::{Key, random};
-pub(super) use reduce::{Block, beyond, extremes, sums};
+pub(super) use reduce::{Block, beyond, extremes, first_extremes, sums};
 pub(super) use transpose::{Rows, TRANSPOSED, transpose};
 
 use bytemuck::Pod;

@@ -28,6 +28,25 @@ pub(crate) fn extremes(arch: Arch, block: Block<'_>, max: bool, best: &mut [f32]
     arch.dispatch(Extremes { block, max, best });
 }
 
+/// As [`extremes`], with the columns of the first of them, for a block in which rows are neighbours.
+/// Column 0 wins against whatever is there.
+pub(crate) fn first_extremes(
+    arch: Arch,
+    block: Block<'_>,
+    start: u32,
+    max: bool,
+    best: &mut [f32],
+    columns: &mut [u32],
+) {
+    arch.dispatch(Firsts {
+        block,
+        start,
+        max,
+        best,
+        columns,
+    });
+}
+
 /// True if `x` takes the place of `best`.
 #[inline(always)]
 pub(crate) fn beyond(max: bool, x: f32, best: f32) -> bool {
@@ -102,6 +121,39 @@ impl NullaryFnOnce for Extremes<'_> {
             extremes_of(self.block, self.best, |best, x| pick(false, best, x));
         }
     }
+}
+
+struct Firsts<'a> {
+    block: Block<'a>,
+    start: u32,
+    max: bool,
+    best: &'a mut [f32],
+    columns: &'a mut [u32],
+}
+
+impl NullaryFnOnce for Firsts<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let rows = self.block.rows.max(1);
+        for (x, number) in self.block.x.chunks_exact(rows).zip(self.start..) {
+            let state = self.best.iter_mut().zip(&mut *self.columns).zip(x);
+            // The tests of `max` and of the first column must not stay in the loop.
+            match (number, self.max) {
+                (0, _) => state.for_each(|((best, at), x)| (*best, *at) = (*x, 0)),
+                (_, true) => state.for_each(|((best, at), x)| take(true, best, at, *x, number)),
+                (_, false) => state.for_each(|((best, at), x)| take(false, best, at, *x, number)),
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn take(max: bool, best: &mut f32, at: &mut u32, x: f32, number: u32) {
+    let wins = beyond(max, x, *best);
+    *best = if wins { x } else { *best };
+    *at = if wins { number } else { *at };
 }
 
 #[inline(always)]
