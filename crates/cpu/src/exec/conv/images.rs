@@ -227,7 +227,7 @@ impl Images {
         context: Context<'_>,
         [a, b]: [&[f32]; 2],
         scratch: &mut Scratch,
-        mut target: Target<'_>,
+        target: Target<'_>,
         images: Range<usize>,
     ) -> Result<(), String> {
         let (groups, taps) = (self.common.groups, self.columns.taps);
@@ -255,11 +255,15 @@ impl Images {
                     } else {
                         rows(weight, terms)
                     };
+                    let out = target.words.get_mut(at..).unwrap_or_default();
                     if images.len() == 1 {
-                        let out = target.words.get_mut(at..).unwrap_or_default();
                         self.one(context, of(images.start), weight, scratch, out, target.row)?;
                     } else {
-                        self.several(context, &of, weight, scratch, &mut target, at, &images)?;
+                        let group = Target {
+                            words: out,
+                            ..target
+                        };
+                        self.several(context, &of, weight, scratch, group, images.clone())?;
                     }
                 }
             }
@@ -311,16 +315,14 @@ impl Images {
     }
 
     /// Several small images as one matrix.
-    #[allow(clippy::too_many_arguments, reason = "temporary")]
     fn several<'s>(
         &self,
         context: Context<'_>,
         of: &dyn Fn(usize) -> &'s [f32],
         weight: Matrix<'_>,
         scratch: &mut Scratch,
-        target: &mut Target<'_>,
-        at: usize,
-        images: &Range<usize>,
+        target: Target<'_>,
+        images: Range<usize>,
     ) -> Result<(), String> {
         let (columns, each) = (&self.columns, self.positions);
         let (terms, len) = (self.source * columns.taps, images.len() * each);
@@ -340,7 +342,7 @@ impl Images {
             [weight, rows(gathered, pitch)],
         )?;
         for i in 0..images.len() {
-            let out = target.words.get_mut(i * target.batch + at..);
+            let out = target.words.get_mut(i * target.batch..);
             let out = out.unwrap_or_default().chunks_mut(target.row.max(1));
             for (out, made) in out.zip(staged.chunks_exact(pitch.max(1))) {
                 let made = part(made, i * each, each);
