@@ -1,7 +1,7 @@
 //! Convolutions with epilogues, in all directions, at awkward sizes.
 
 use gradus_graph::ops::{Binary, Conv, Direction, Unary, Window};
-use gradus_graph::plan::{ConvKernel, KernelKind};
+use gradus_graph::plan::{ConvKernel, Factor, KernelKind};
 use gradus_graph::{DType, Expr, Index, Program};
 
 use super::a_row;
@@ -129,8 +129,8 @@ fn check(conv: &Conv, images: usize, kind: Epilogue) {
     let kernel = ConvKernel {
         conv: conv.clone(),
         images,
-        a: 0,
-        b: 1,
+        a: Factor::Dense(0),
+        b: Factor::Dense(1),
         row_sum: sums.then_some(4),
         epilogue: epilogue(kind, result),
     };
@@ -283,8 +283,8 @@ fn what_does_not_fit_is_an_error() {
         let kernel = ConvKernel {
             conv: conv.clone(),
             images,
-            a: 0,
-            b: 1,
+            a: Factor::Dense(0),
+            b: Factor::Dense(1),
             row_sum,
             epilogue: epilogue(Epilogue::Plain, conv.result(images)),
         };

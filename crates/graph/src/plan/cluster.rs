@@ -22,6 +22,9 @@ use crate::{DeviceClass, Node, NodeId, Shape, Target};
 /// Elements of a vector in memory that every reader of their sum may sum for itself.
 const SHORT_TOTAL: usize = 4096;
 
+/// Channels of a convolution's result, in a group, from which a tile of it is worth while on a GPU.
+const LEAST_ROWS: usize = 4;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Cluster {
     pub(crate) nodes: BTreeSet<NodeId>,

@@ -57,7 +57,7 @@ impl Clusters<'_> {
         let Op::ArgReduce(arg) = &node.op else {
             return None;
         };
-        let mut all = self.list.iter().flat_map(|c| &c.nodes);
+        let all = self.list.iter().flat_map(|c| &c.nodes);
         all.copied().find(|&other| {
             let Node { op, inputs, .. } = self.node(other);
             let same = |r: &Reduce| r.op == arg.op && r.axes == [arg.axis];

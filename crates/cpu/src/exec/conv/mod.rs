@@ -11,7 +11,7 @@ mod weight;
 use std::cell::RefCell;
 
 use gradus_graph::ops::Direction;
-use gradus_graph::plan::ConvKernel;
+use gradus_graph::plan::{ConvKernel, Factor};
 
 use self::images::Images;
 use self::row_sum::row_sum;
@@ -92,8 +92,12 @@ impl Conv {
             place.ok_or_else(|| format!("there is no operand {operand}"))
         };
         let ConvKernel { conv, images, .. } = kernel;
-        let (images, factors) = (*images, [kernel.a, kernel.b]);
-        let (a, b) = (find(kernel.a)?, find(kernel.b)?);
+        let images = *images;
+        let (Factor::Dense(a), Factor::Dense(b)) = (&kernel.a, &kernel.b) else {
+            return Err("the operands of a convolution must lie in memory".into());
+        };
+        let factors = [*a, *b];
+        let (a, b) = (find(*a)?, find(*b)?);
         let sizes = sizes(kernel)?;
         let used = match conv.direction {
             Direction::Output => [sizes.x, sizes.w],
@@ -120,7 +124,9 @@ impl Conv {
         };
         let row_sum = match (kernel.row_sum, conv.direction) {
             (None, _) => None,
-            (Some(to), Direction::Weight) => Some(Compiled::new(&row_sum(kernel, to), places)?),
+            (Some(to), Direction::Weight) => {
+                Some(Compiled::new(&row_sum(kernel, factors[1], to), places)?)
+            }
             (Some(_), _) => return Err("only a weight's gradient has a bias beside it".into()),
         };
         let common = Common {

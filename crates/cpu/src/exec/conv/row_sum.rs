@@ -5,7 +5,7 @@ use gradus_graph::plan::ConvKernel;
 use gradus_graph::{DType, Expr, ExprId, Index, Program, Store};
 
 /// `to[c] = Σ y[n, c, p]` over all images and positions.
-pub(super) fn row_sum(kernel: &ConvKernel, to: usize) -> Program {
+pub(super) fn row_sum(kernel: &ConvKernel, y: usize, to: usize) -> Program {
     let conv = &kernel.conv;
     let channels = conv.groups * conv.outputs;
     let positions: usize = conv.windows.iter().map(|w| w.output).product();
@@ -16,7 +16,7 @@ pub(super) fn row_sum(kernel: &ConvKernel, to: usize) -> Program {
         kept: 1,
         exprs: vec![
             Expr::Load {
-                operand: kernel.b,
+                operand: y,
                 index,
                 guard: None,
             },
