@@ -1,4 +1,4 @@
-//! MNIST from a folder: `cargo run --release --example mnist -- FOLDER`.
+//! MNIST from a folder: `cargo run --release --example mnist -- FOLDER [--cnn]`.
 //!
 //! The folder holds the four IDX files, unzipped; if some are missing, the error says where to
 //! get them. Fashion-MNIST and KMNIST come in the same files.
@@ -7,19 +7,41 @@
 use anyhow::Context;
 use gradus::prelude::*;
 
-fn main() -> anyhow::Result<()> {
-    let folder = std::env::args()
-        .nth(1)
-        .unwrap_or_else(|| "data/mnist".into());
-    let data = datasets::mnist(&folder).context("usage: mnist FOLDER")?;
-    let net = Sequential::new()
+fn dense() -> Sequential {
+    Sequential::new()
         .dense(256)
         .relu()
         .dropout(0.2)
         .dense(128)
         .relu()
         .dropout(0.2)
-        .dense(10);
+        .dense(10)
+}
+
+fn convolutional() -> Sequential {
+    Sequential::new()
+        .with(|_, x| x.reshape([x.dim(0), 1, 28, 28]))
+        .layer(Conv2d::new(16, 3).padding(1))
+        .relu()
+        .max_pool(2)
+        .layer(Conv2d::new(32, 3).padding(1))
+        .relu()
+        .max_pool(2)
+        .flatten()
+        .dropout(0.3)
+        .dense(10)
+}
+
+fn main() -> anyhow::Result<()> {
+    let (options, folders): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|a| a.starts_with("--"));
+    let folder = folders.first().map_or("data/mnist", String::as_str);
+    let data = datasets::mnist(folder).context("usage: mnist FOLDER [--cnn]")?;
+    let net = match options.as_slice() {
+        [] => dense(),
+        [cnn] if cnn == "--cnn" => convolutional(),
+        other => anyhow::bail!("unknown options {other:?}; usage: mnist FOLDER [--cnn]"),
+    };
     let mut model = net.compile(
         Compile::for_data(&data.train)
             .device(Device::best()?)

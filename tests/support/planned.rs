@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use gradus_cpu::CpuRuntime;
-use gradus_cpu::oracle::row;
+use gradus_cpu::oracle::{Tensor, row};
 use gradus_graph::backend::{BackendError, ModelMemory, ProgramId, Report, Runtime};
 use gradus_graph::ops::Meta;
 use gradus_graph::plan::{Plan, Request, Role, SlabLayout, Value, lower};
-use gradus_graph::{Array, At, DType, Graph, ParamInfo, Target, Var, grad};
+use gradus_graph::{Array, At, DType, Graph, ParamInfo, StateInfo, Target, Var, grad};
 
 use super::evaluator::{Evaluator, Fed, Found};
-use super::golden::{Trained, Training, initial_values};
+use super::golden::{Trained, Training, initial_values, names};
 use super::interpreter::Interpreter;
 
 /// Makes a runtime.
@@ -120,10 +120,15 @@ impl Planned {
         let mut session = self.start(&request)?;
         let mut fed = Fed::inputs(Vec::new());
         fed.params = initial_values(&graph);
+        let states = graph.states();
+        let initial = states
+            .iter()
+            .map(|s| Tensor::<f32>::full(s.meta.shape, s.init).to_array());
+        fed.states = initial.collect();
         session.write_leaves(&fed)?;
         let infos = graph.params();
         let mut found = Trained {
-            names: infos.iter().map(|p| p.name.clone()).collect(),
+            names: names(&graph),
             ..Trained::default()
         };
         for (step, batch) in (0u32..).zip(&training.batches) {
@@ -134,7 +139,11 @@ impl Planned {
             if step == 0 {
                 found.gradients = session.slab(&infos, Role::Grads)?;
             }
-            found.after.push(session.slab(&infos, Role::Params)?);
+            let after = [
+                session.slab(&infos, Role::Params)?,
+                session.states(&states)?,
+            ];
+            found.after.push(after.concat());
         }
         found.states = vec![Vec::new(); infos.len()];
         for k in 0..training.optimizer.states().len() {
@@ -220,6 +229,16 @@ impl Session {
         let first = value.offset as usize / 4;
         let terms = &report.rows[0][first..first + value.meta.shape.numel()];
         terms.iter().map(|&t| f64::from(t)).sum::<f64>() * readback.scale
+    }
+
+    /// The model's states.
+    fn states(&mut self, infos: &[StateInfo]) -> Result<Vec<Array>, String> {
+        let plan = Arc::clone(&self.plan);
+        let is_state = |v: &&Value| plan.buffers[v.buffer.index()].role == Role::States;
+        let values = plan.values.iter().filter(is_state).zip(infos);
+        values
+            .map(|(value, info)| self.read(&Role::States, value.offset / 4, info.meta))
+            .collect()
     }
 
     /// One value for each parameter, from a slab of this role.

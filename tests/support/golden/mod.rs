@@ -6,6 +6,7 @@ mod broadcast;
 mod conv;
 mod file;
 mod losses;
+mod network;
 mod norm;
 mod reductions;
 mod training;
@@ -16,7 +17,7 @@ use gradus_graph::{Array, DType, Graph, Var, vjp};
 
 use super::evaluator::{Evaluator, Fed};
 pub(crate) use file::File;
-pub(crate) use training::{Trained, Training, initial_values, trainings};
+pub(crate) use training::{Trained, Training, initial_values, names, trainings};
 
 /// A function that builds a graph over the inputs of a case.
 pub(crate) type Build = Box<dyn for<'g> Fn(&'g Graph, &[Var<'g>]) -> Vec<Var<'g>> + Send + Sync>;

@@ -7,14 +7,14 @@ use gradus_graph::philox::Rng;
 use gradus_graph::{Array, DType, Graph, Init, Optimizer, Scope, Shape, Var, grad};
 use gradus_nn::{Adagrad, Adam, AdamW, CrossEntropy, Dense, Loss, RmsProp, Sgd};
 
-use super::{F32, File};
+use super::{F32, File, network};
 use crate::support::evaluator::{Evaluator, Fed, numbers};
 
 /// A training to repeat: a loss, an optimizer and the batch of every step.
 pub(crate) struct Training {
     /// `file/part`.
     pub(crate) name: String,
-    file: Arc<File>,
+    pub(super) file: Arc<File>,
     /// Declares the inputs, in the order of the batches, and the parameters, with their stored
     /// initial values; gives the loss.
     pub(crate) loss: LossBuild,
@@ -24,22 +24,23 @@ pub(crate) struct Training {
     pub(crate) clip_norm: Option<f64>,
     /// The inputs of every step.
     pub(crate) batches: Vec<Vec<Array>>,
-    check: Check,
+    pub(super) check: Check,
 }
 
 pub(crate) type LossBuild = Box<dyn for<'g> Fn(&'g Graph) -> Var<'g> + Send + Sync>;
-type Check = Box<dyn Fn(&Training, &Trained, &dyn Evaluator) -> Result<(), String> + Send + Sync>;
+pub(super) type Check =
+    Box<dyn Fn(&Training, &Trained, &dyn Evaluator) -> Result<(), String> + Send + Sync>;
 
 /// What a training left.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trained {
-    /// Paths of the parameters.
+    /// Paths of the parameters, then of the model's states.
     pub(crate) names: Vec<String>,
     /// The loss of every step.
     pub(crate) losses: Vec<f64>,
     /// The gradients of the first step, before clipping.
     pub(crate) gradients: Vec<Array>,
-    /// The parameters after every step.
+    /// Parameters and model states after every step.
     pub(crate) after: Vec<Vec<Array>>,
     /// For each parameter, its optimizer states after the last step.
     pub(crate) states: Vec<Vec<Array>>,
@@ -62,6 +63,7 @@ pub(crate) fn trainings() -> Vec<Training> {
             Arc::new(nesterov(1e-3)),
             |x| x.tanh(),
         ),
+        network::training(),
     ]
 }
 
@@ -74,7 +76,7 @@ fn nesterov(weight_decay: f64) -> Sgd {
 
 /// Initial values from a file.
 #[derive(Clone, Debug)]
-struct Stored(Array);
+pub(super) struct Stored(pub(super) Array);
 
 impl Init for Stored {
     fn sample(&self, _: &Shape, _: &mut Rng) -> Vec<f32> {
@@ -90,6 +92,13 @@ pub(crate) fn initial_values(graph: &Graph) -> Vec<Array> {
         .iter()
         .map(|p| Array::new(p.shape, sample(p)).unwrap())
         .collect()
+}
+
+/// Paths of a graph's parameters, then of its states.
+pub(crate) fn names(graph: &Graph) -> Vec<String> {
+    let states = graph.states().into_iter().map(|s| s.name);
+    let params = graph.params().into_iter().map(|p| p.name);
+    params.chain(states).collect()
 }
 
 impl Training {
@@ -113,10 +122,12 @@ impl Training {
             trainer = trainer.clip_norm(norm);
         }
         let mut found = Trained {
-            names: graph.params().into_iter().map(|p| p.name).collect(),
+            names: names(&graph),
             ..Trained::default()
         };
-        let arrays = |tensors: &[Tensor<T>]| tensors.iter().map(Tensor::to_array).collect();
+        let arrays = |tensors: &[Tensor<T>]| -> Vec<Array> {
+            tensors.iter().map(Tensor::to_array).collect()
+        };
         for batch in &self.batches {
             let inputs = batch.iter().map(Tensor::from_array).collect();
             let step = trainer.step(inputs, &[]).map_err(text)?;
@@ -124,14 +135,15 @@ impl Training {
             if found.after.is_empty() {
                 found.gradients = arrays(&step.gradients);
             }
-            found.after.push(arrays(&trainer.params));
+            let after = [arrays(&trainer.params), arrays(&trainer.states)];
+            found.after.push(after.concat());
         }
         found.states = trainer.optimizer_states.iter().map(|s| arrays(s)).collect();
         Ok(found)
     }
 
     /// Compares parameters after steps, and optimizer states, with all that the file holds.
-    fn check_updates(&self, found: &Trained) -> Result<(), String> {
+    pub(super) fn check_updates(&self, found: &Trained) -> Result<(), String> {
         let position = |name: &str| found.names.iter().position(|n| n == name).unwrap();
         let mut checked = 0;
         for name in self.file.names() {
@@ -306,7 +318,7 @@ fn predict(
 }
 
 /// `count` rows from `first` on.
-fn rows(x: &Array, first: usize, count: usize) -> Array {
+pub(super) fn rows(x: &Array, first: usize, count: usize) -> Array {
     let width: usize = x.shape()[1..].iter().product();
     let range = first * width..(first + count) * width;
     let shape = x.shape().with_axis(0, count);
