@@ -217,18 +217,19 @@ fn must_move(kernel: &Kernel, faults: &mut Vec<String>) -> Result<u64> {
 
 /// The most transient bytes alive at once, and all of them without sharing.
 fn transient(dump: &Dump, faults: &mut Vec<String>) -> Result<(u64, u64)> {
-    let mut slots: BTreeMap<&str, Slot> = BTreeMap::new();
+    let mut slots: BTreeMap<&str, Vec<Held>> = BTreeMap::new();
+    let mut ended: Vec<Held> = Vec::new();
     let mut unshared = Sum::new("transient_unshared");
     for (i, kernel) in dump.kernels.iter().enumerate() {
         let here = || kernel.operands.iter().filter(|o| is_slot(&o.buffer));
         for operand in here() {
             let Some(id) = operand.reads else { continue };
             let slot = slots.entry(&operand.buffer).or_default();
-            match slot.lives.last_mut() {
-                Some(life) if slot.holds == Some(id) => life.last = i,
+            match slot.iter_mut().find(|held| held.id == id) {
+                Some(held) if held.start == operand.offset => held.last = i,
                 _ => faults.push(format!(
-                    "{}: %{id} is not in {}",
-                    kernel.label, operand.buffer
+                    "{}: %{id} is not in {}+{}",
+                    kernel.label, operand.buffer, operand.offset
                 )),
             }
         }
@@ -238,10 +239,12 @@ fn transient(dump: &Dump, faults: &mut Vec<String>) -> Result<(u64, u64)> {
                 .bytes
                 .checked_next_multiple_of(16)
                 .context("too many bytes")?;
+            let start = operand.offset;
+            let end = start.checked_add(bytes).context("too many bytes")?;
             if dump
                 .buffers
                 .get(&operand.buffer)
-                .is_none_or(|&size| size < bytes)
+                .is_none_or(|&size| size < end)
             {
                 faults.push(format!(
                     "{}: %{id} is larger than {}",
@@ -250,33 +253,41 @@ fn transient(dump: &Dump, faults: &mut Vec<String>) -> Result<(u64, u64)> {
             }
             unshared.add(bytes)?;
             let slot = slots.entry(&operand.buffer).or_default();
-            slot.holds = Some(id);
-            match slot.lives.last_mut() {
-                // This kernel reads what was here before: its memory lives on.
-                Some(life) if life.last == i => life.bytes = life.bytes.max(bytes),
-                _ => slot.lives.push(Life {
-                    bytes,
-                    first: i,
-                    last: i,
-                }),
+            let mut new = Held {
+                id,
+                start,
+                bytes,
+                first: i,
+                last: i,
+            };
+            // What this kernel reads in the same place lives on.
+            for held in slot.extract_if(.., |held| {
+                held.start < end && start < held.start + held.bytes
+            }) {
+                if held.start == start && held.last == i {
+                    new.first = held.first;
+                    new.bytes = bytes.max(held.bytes);
+                } else {
+                    ended.push(held);
+                }
             }
+            slot.push(new);
         }
     }
-    let lives = slots.values().flat_map(|slot| &slot.lives);
-    Ok((most_alive(lives, dump.kernels.len())?, unshared.total))
-}
-
-/// A buffer that values share over time.
-#[derive(Debug, Default)]
-struct Slot {
-    /// The value last written.
-    holds: Option<u64>,
-    lives: Vec<Life>,
+    let held = slots.into_values().flatten();
+    ended.extend(held);
+    Ok((
+        most_alive(ended.iter(), dump.kernels.len())?,
+        unshared.total,
+    ))
 }
 
 /// Memory in a slot that one value, or several in place of one another, occupy.
 #[derive(Debug)]
-struct Life {
+struct Held {
+    /// The value that was last written.
+    id: u64,
+    start: u64,
     bytes: u64,
     /// The kernel that first writes it.
     first: usize,
@@ -285,7 +296,7 @@ struct Life {
 }
 
 /// The most bytes alive during one kernel.
-fn most_alive<'a>(lives: impl Iterator<Item = &'a Life>, kernels: usize) -> Result<u64> {
+fn most_alive<'a>(lives: impl Iterator<Item = &'a Held>, kernels: usize) -> Result<u64> {
     // Bytes that begin to live at each kernel, and those that ended before it.
     let mut begin = vec![0_u128; kernels + 1];
     let mut ended = begin.clone();

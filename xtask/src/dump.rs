@@ -46,6 +46,8 @@ pub(crate) struct Operand {
     pub(crate) bytes: u64,
     /// The buffer it lies in.
     pub(crate) buffer: String,
+    /// Bytes from its start.
+    pub(crate) offset: u64,
 }
 
 /// Reads a plan's text.
@@ -142,13 +144,13 @@ fn operand(words: &[&str]) -> Result<Operand> {
         _ => bail!("expected <-, -> or <>"),
     };
     let (buffer, offset) = place.rsplit_once('+').context("expected buffer+offset")?;
-    number(offset)?;
     Ok(Operand {
         part: part.into(),
         reads,
         writes,
         bytes: bytes(&shape.concat())?,
         buffer: buffer.into(),
+        offset: number(offset)?,
     })
 }
 

@@ -56,6 +56,13 @@ impl Plan {
                 let value = self
                     .value(v)
                     .ok_or_else(|| broken(format!("writes no value {v:?}")))?;
+                let end = |v: &Value| v.offset + v.meta.bytes() as u64;
+                holds.retain(|(buffer, offset), held| {
+                    let apart = self
+                        .value(*held)
+                        .is_none_or(|held| end(held) <= value.offset);
+                    *buffer != value.buffer.0 || apart || end(value) <= *offset
+                });
                 holds.insert((value.buffer.0, value.offset), v);
             }
             self.check_bindings(line).map_err(broken)?;

@@ -5,18 +5,22 @@
 //! an input that dies in the same kernel, if every element is read only to compute the element
 //! in its place.
 //!
-//! Slots are whole buffers rather than ranges of one, because a dispatch may not read and write
-//! one buffer through two bindings.
+//! A slot is a buffer. Values that live at the same time share one only where that saves a slot,
+//! and then no product touches both: a dispatch may not read and write one buffer through two
+//! bindings, and products are faster where what they read is not also written.
 //!
 //! The method is greedy by decreasing size; the result depends on the order of kernels alone.
 //!
 //! Source: Pisarchyk & Lee (2020), arXiv:2001.03288, "greedy by size".
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::builder::UNPLACED;
 use super::{Buffer, BufferId, Factor, Kernel, KernelKind, Plan, Role, ValueId};
-use crate::{Expr, Program};
+use crate::{DeviceClass, Expr, Program};
+
+/// Bytes that values in a slot begin at multiples of: what every binding may begin at.
+const ALIGN: u64 = 256;
 
 /// Lower bounds that the placement is compared with.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,37 +59,99 @@ pub(super) fn place(plan: &mut Plan) -> Bounds {
             i,
         )
     });
-    let mut slots: Vec<Vec<usize>> = Vec::new();
+    let apart = Apart::new(plan, &allocations);
+    // Allocations and where they begin.
+    let mut slots: Vec<Vec<(usize, u64)>> = Vec::new();
     for i in order {
-        let fits = |slot: &Vec<usize>| {
-            slot.iter().all(|&j| {
-                allocations[j].last < allocations[i].first
-                    || allocations[i].last < allocations[j].first
-            })
+        let alone = slots.iter().position(|slot| {
+            let mut others = slot.iter();
+            others.all(|&(j, _)| !allocations[i].meets(&allocations[j]))
+        });
+        let beside = || {
+            let gap = |slot: &Vec<_>| gap(slot, i, &allocations, &apart);
+            let mut gaps = slots.iter().enumerate();
+            gaps.find_map(|(number, slot)| Some((number, gap(slot)?)))
         };
-        match slots.iter_mut().find(|slot| fits(slot)) {
-            Some(slot) => slot.push(i),
-            None => slots.push(vec![i]),
+        match alone.map(|number| (number, 0)).or_else(beside) {
+            Some((number, offset)) => slots[number].push((i, offset)),
+            None => slots.push(vec![(i, 0)]),
         }
     }
     for (number, slot) in slots.iter().enumerate() {
-        let bytes = slot
-            .iter()
-            .map(|&i| allocations[i].bytes)
-            .max()
-            .unwrap_or(0);
+        // The first is the largest.
+        let bytes = slot.first().map_or(0, |&(i, _)| allocations[i].bytes);
         let buffer = BufferId(u32::try_from(plan.buffers.len()).unwrap_or(u32::MAX));
         plan.buffers.push(Buffer {
             role: Role::Slot(number),
             bytes,
         });
-        for &v in slot.iter().flat_map(|&i| &allocations[i].values) {
-            if let Some(value) = plan.values.get_mut(v.index()) {
-                value.buffer = buffer;
+        for &(i, offset) in slot {
+            for &v in &allocations[i].values {
+                if let Some(value) = plan.values.get_mut(v.index()) {
+                    (value.buffer, value.offset) = (buffer, offset);
+                }
             }
         }
     }
     bounds
+}
+
+impl Allocation {
+    /// Do both live at some time?
+    const fn meets(&self, other: &Self) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+}
+
+/// Where allocation `i` can begin in a slot beside those that live at the same time.
+fn gap(slot: &[(usize, u64)], i: usize, allocations: &[Allocation], apart: &Apart) -> Option<u64> {
+    let end = |&(j, offset): &(usize, u64)| (offset + allocations[j].bytes).next_multiple_of(ALIGN);
+    let beside = slot
+        .iter()
+        .filter(|(j, _)| allocations[i].meets(&allocations[*j]));
+    let beside: Vec<_> = beside.copied().collect();
+    if beside.iter().any(|&(j, _)| apart.contains(i, j)) {
+        return None;
+    }
+    let size = slot.first().map_or(0, |&(j, _)| allocations[j].bytes);
+    let mut starts: Vec<u64> = beside.iter().map(end).chain([0]).collect();
+    starts.sort_unstable();
+    starts.into_iter().find(|&start| {
+        let stop = start + allocations[i].bytes;
+        let mut others = beside.iter();
+        stop <= size && others.all(|other| stop <= other.1 || end(other) <= start)
+    })
+}
+
+/// Pairs of allocations that must not share a slot while both live.
+struct Apart(BTreeSet<(usize, usize)>);
+
+impl Apart {
+    fn new(plan: &Plan, allocations: &[Allocation]) -> Self {
+        let all = allocations.iter().enumerate();
+        let of = all.flat_map(|(i, a)| a.values.iter().map(move |&v| (v, i)));
+        let of: BTreeMap<ValueId, usize> = of.collect();
+        let mut pairs = BTreeSet::new();
+        for kernel in &plan.kernels {
+            // The executor shares a program out to threads only if what it writes is apart.
+            let together = plan.target.class != DeviceClass::Cpu
+                && matches!(kernel.kind, KernelKind::Program(_));
+            if together {
+                continue;
+            }
+            for w in kernel.writes().filter_map(|v| of.get(&v)) {
+                let touched = kernel.reads().chain(kernel.writes());
+                for t in touched.filter_map(|v| of.get(&v)).filter(|t| *t != w) {
+                    pairs.insert((*w.min(t), *w.max(t)));
+                }
+            }
+        }
+        Self(pairs)
+    }
+
+    fn contains(&self, i: usize, j: usize) -> bool {
+        self.0.contains(&(i.min(j), i.max(j)))
+    }
 }
 
 fn transient(plan: &Plan) -> impl Iterator<Item = ValueId> + '_ {
