@@ -7,6 +7,7 @@
 mod args;
 mod bill;
 mod dump;
+mod networks;
 mod plan;
 
 use anyhow::{Result, bail};

@@ -6,6 +6,7 @@ use gradus_graph::{DType, Graph, Layer, Plan, Scope, Target, grad};
 use gradus_nn::{Accuracy, Adam, CrossEntropy, Loss, Metric, Sequential};
 
 use crate::args::Args;
+use crate::networks::{ResNet18, cnn};
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
     println!("{:#}", parse(args)?);
@@ -13,7 +14,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 }
 
 fn parse(args: &[String]) -> Result<Plan> {
-    let known = ["widths", "batch", "target", "dropout", "clip", "resident"];
+    let known = [
+        "widths", "batch", "target", "dropout", "clip", "resident", "size",
+    ];
     let args = Args::parse(args, &known)?;
     let widths = args
         .get("widths")?
@@ -22,17 +25,35 @@ fn parse(args: &[String]) -> Result<Plan> {
     let target = args
         .get("target")?
         .unwrap_or_else(|| "lavapipe".to_string());
-    match args.words.as_slice() {
-        [model] if model == "mlp" => mlp(&Mlp {
+    let mut step = Step {
+        input: Vec::new(),
+        batch: args.get("batch")?.unwrap_or(64),
+        target: named(&target)?,
+        clip: args.get("clip")?,
+        resident: args.get("resident")?,
+    };
+    let [model] = args.words.as_slice() else {
+        bail!("name one model: mlp, cnn or resnet18");
+    };
+    let size = args.get("size")?;
+    match model.as_str() {
+        "mlp" => mlp(&Mlp {
             widths: widths.context("`--widths` takes numbers with commas between: 784,128,10")?,
-            batch: args.get("batch")?.unwrap_or(64),
-            target: named(&target)?,
             dropout: args.get("dropout")?.unwrap_or(0.0),
-            clip: args.get("clip")?,
-            resident: args.get("resident")?,
+            step,
         }),
+        "cnn" => {
+            let size = size.unwrap_or(28);
+            step.input = vec![1, size, size];
+            train(&cnn(10), &step)
+        }
+        "resnet18" => {
+            let size = size.unwrap_or(224);
+            step.input = vec![3, size, size];
+            train(&ResNet18 { classes: 1000 }, &step)
+        }
         _ => bail!(
-            "usage: cargo xtask plan mlp [--{} …]",
+            "usage: cargo xtask plan mlp|cnn|resnet18 [--{} …]",
             known.join(" …] [--")
         ),
     }
@@ -55,22 +76,30 @@ pub(crate) fn targets() -> [Target; 4] {
     ]
 }
 
-/// A classifier of dense layers with relu between, cross-entropy, accuracy and Adam.
+/// A classifier of dense layers with relu between.
 #[derive(Clone, Debug)]
 pub(crate) struct Mlp {
     /// Inputs, hidden layers, classes.
     pub(crate) widths: Vec<usize>,
-    pub(crate) batch: usize,
-    pub(crate) target: Target,
     /// After every hidden layer; 0 for none.
     pub(crate) dropout: f64,
+    pub(crate) step: Step,
+}
+
+/// A training step of a classifier: cross-entropy, accuracy and Adam.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    /// The shape of a sample; that of an MLP is its first width.
+    pub(crate) input: Vec<usize>,
+    pub(crate) batch: usize,
+    pub(crate) target: Target,
     /// The largest norm of the gradient.
     pub(crate) clip: Option<f64>,
     /// Samples of a data set on the device; without it every step uploads its batch.
     pub(crate) resident: Option<usize>,
 }
 
-/// The plan of a training step.
+/// The plan of an MLP's step.
 pub(crate) fn mlp(model: &Mlp) -> Result<Plan> {
     let [inputs, hidden @ .., classes] = model.widths.as_slice() else {
         bail!("an MLP has at least two widths: inputs and classes");
@@ -82,11 +111,23 @@ pub(crate) fn mlp(model: &Mlp) -> Result<Plan> {
             net = net.dropout(model.dropout);
         }
     }
-    let net = net.dense(*classes);
+    let input = vec![*inputs];
+    train(
+        &net.dense(*classes),
+        &Step {
+            input,
+            ..model.step.clone()
+        },
+    )
+}
+
+/// The plan of a training step.
+pub(crate) fn train(net: &dyn Layer, step: &Step) -> Result<Plan> {
     let graph = Graph::new();
     let scope = Scope::root(&graph, true);
-    let x = graph.input("x", [model.batch, *inputs], DType::F32);
-    let y = graph.input("y", [model.batch], DType::I32);
+    let shape = [&[step.batch], &step.input[..]].concat();
+    let x = graph.input("x", shape, DType::F32);
+    let y = graph.input("y", [step.batch], DType::I32);
     let logits = net.forward(&scope, x);
     let loss = CrossEntropy::new();
     let accuracy = Accuracy::new().forward(&scope, &loss, logits, y);
@@ -101,11 +142,11 @@ pub(crate) fn mlp(model: &Mlp) -> Result<Plan> {
             .map(Some)
             .collect(),
         optimizer: Some(&Adam::new(1e-3)),
-        clip_norm: model.clip,
+        clip_norm: step.clip,
         first_state: 0,
-        resident: model.resident,
-        slabs: SlabLayout::new(&graph.params(), &model.target)?,
-        target: &model.target,
+        resident: step.resident,
+        slabs: SlabLayout::new(&graph.params(), &step.target)?,
+        target: &step.target,
     })?;
     plan.check()?;
     Ok(plan)

@@ -4,17 +4,21 @@ use gradus_graph::Target;
 use proptest::prelude::*;
 
 use super::*;
-use crate::plan::{Mlp, mlp, targets};
+use crate::networks::{ResNet18, cnn};
+use crate::plan::{Mlp, Step, mlp, targets, train};
 
 fn plain(widths: &[usize], batch: usize, target: Target) -> Mlp {
     let widths = widths.to_vec();
     Mlp {
         widths,
-        batch,
-        target,
         dropout: 0.0,
-        clip: None,
-        resident: None,
+        step: Step {
+            input: Vec::new(),
+            batch,
+            target,
+            clip: None,
+            resident: None,
+        },
     }
 }
 
@@ -24,14 +28,13 @@ fn dumped(model: &Mlp) -> String {
 
 /// The bill agrees and the limits are kept.
 fn agrees(model: &Mlp, limits: Limits) {
-    let text = dumped(model);
-    let report = check(&text, &limits).unwrap();
+    agrees_of(&dumped(model), limits);
+}
+
+fn agrees_of(text: &str, limits: Limits) {
+    let report = check(text, &limits).unwrap();
     let faults = report.faults.join("\n");
-    assert!(
-        faults.is_empty(),
-        "{model:?}\n{faults}\n{}\n{text}",
-        report.table
-    );
+    assert!(faults.is_empty(), "{faults}\n{}\n{text}", report.table);
 }
 
 const RATIOS: Limits = Limits {
@@ -54,6 +57,24 @@ fn the_bills_of_mlps_agree() {
 }
 
 #[test]
+fn the_bills_of_convolutional_networks_agree() {
+    for target in targets() {
+        let step = |input: [usize; 3], batch| Step {
+            input: input.to_vec(),
+            batch,
+            target: target.clone(),
+            clip: None,
+            resident: None,
+        };
+        let text = format!("{:#}", train(&cnn(10), &step([1, 28, 28], 32)).unwrap());
+        agrees_of(&text, Limits::default());
+        let net = ResNet18 { classes: 1000 };
+        let text = format!("{:#}", train(&net, &step([3, 64, 64], 4)).unwrap());
+        agrees_of(&text, Limits::default());
+    }
+}
+
+#[test]
 fn the_bills_of_other_steps_agree() {
     for target in targets() {
         for batch in [1, 64, 513] {
@@ -69,8 +90,11 @@ fn the_bills_of_other_steps_agree() {
                 );
                 agrees(
                     &Mlp {
-                        clip: Some(1.0),
-                        resident: Some(1000),
+                        step: Step {
+                            clip: Some(1.0),
+                            resident: Some(1000),
+                            ..model.step
+                        },
                         ..model
                     },
                     Limits::default(),
