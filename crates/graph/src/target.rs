@@ -55,12 +55,13 @@ impl Target {
         }
     }
 
-    /// A typical discrete GPU.
+    /// A typical discrete GPU. Drivers allow many more bindings.
     pub fn discrete() -> Self {
         Self {
             name: "discrete".into(),
             max_binding_bytes: 1 << 30,
             max_buffer_bytes: 1 << 30,
+            max_bindings: 16,
             workgroup_memory: 32 << 10,
             max_invocations: 1024,
             ..Self::webgpu()

@@ -49,6 +49,8 @@ pub(crate) struct Clusters<'a> {
     pub(crate) of: Vec<Option<usize>>,
     pub(crate) list: Vec<Cluster>,
     pub(super) virtual_nodes: Vec<bool>,
+    /// Results that are computed again where they are read.
+    pub(super) again: BTreeSet<NodeId>,
     /// Matrix products, and convolutions that are computed like them.
     products: BTreeSet<NodeId>,
     pub(super) roots: BTreeSet<NodeId>,
@@ -72,6 +74,7 @@ impl<'a> Clusters<'a> {
             of: vec![None; ir.nodes.len()],
             list: Vec::new(),
             virtual_nodes: virtual_nodes(ir),
+            again: BTreeSet::new(),
             products: products(ir, target).collect(),
             roots: ir.roots.iter().map(|&r| strip(ir, r)).collect(),
         };

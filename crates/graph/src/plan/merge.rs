@@ -207,20 +207,24 @@ impl Clusters<'_> {
         }
     }
 
+    /// What a kernel over these nodes reads.
+    pub(super) fn reads(&self, nodes: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+        let sources = nodes.iter().flat_map(|&n| self.sources(n));
+        sources.filter(|s| !nodes.contains(s)).collect()
+    }
+
     /// Tensors that a kernel over these nodes binds, at most.
     pub(super) fn operands(&self, nodes: &BTreeSet<NodeId>, row_sum: Option<NodeId>) -> usize {
-        let read: BTreeSet<NodeId> = nodes
-            .iter()
-            .flat_map(|&n| self.sources(n))
-            .filter(|s| !nodes.contains(s))
-            .collect();
         let written = nodes.iter().filter(|&&n| {
             self.stored.contains(&n) || self.readers(n).iter().any(|r| !nodes.contains(r))
         });
         let checks = nodes
             .iter()
             .any(|&n| matches!(self.node(n).op, Op::CheckIndex { .. }));
-        read.len() + written.count() + usize::from(checks) + usize::from(row_sum.is_some())
+        self.reads(nodes).len()
+            + written.count()
+            + usize::from(checks)
+            + usize::from(row_sum.is_some())
     }
 
     /// Is there a way from `p` through other clusters into `c`?

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::cluster::{Cluster, Clusters, is_memory, strip};
 use crate::ops::Op;
-use crate::{NodeId, Target};
+use crate::{DeviceClass, NodeId, Target};
 
 /// Operations beyond which a value is stored rather than computed again.
 const CHEAP: usize = 24;
@@ -12,8 +12,14 @@ const CHEAP: usize = 24;
 /// The same for a value that is read several times.
 const CHEAP_BROADCAST: usize = 3;
 
-/// The same for an operand of a convolution, which reads each element for several of its own.
-const CHEAP_FACTOR: usize = 12;
+/// The same for an operand of a convolution, which reads each element for several of its own. What
+/// a GPU does while it waits for memory, a software device has to do beside all else.
+const fn cheap_factor(class: DeviceClass) -> usize {
+    match class {
+        DeviceClass::Gpu => 12,
+        DeviceClass::Software | DeviceClass::Cpu => 4,
+    }
+}
 
 impl Clusters<'_> {
     /// What crosses from one cluster to another is stored, unless computing it again moves
@@ -59,6 +65,43 @@ impl Clusters<'_> {
                 }
             }
         }
+        self.keep_bindings(target);
+    }
+
+    /// Stores what a kernel computes again if it would need more bindings than there are: that was
+    /// decided value by value, and sources of one may have become results of another kernel.
+    fn keep_bindings(&mut self, target: &Target) {
+        for k in 0..self.list.len() {
+            while self.bindings(k) > target.max_bindings {
+                let mut reads = self.reads(&self.list[k].nodes).into_iter();
+                let Some(again) = reads.find(|n| self.again.contains(n)) else {
+                    break;
+                };
+                self.again.remove(&again);
+                self.stored.insert(again);
+            }
+        }
+    }
+
+    /// Tensors that the kernel of a cluster binds.
+    fn bindings(&self, cluster: usize) -> usize {
+        let Cluster { nodes, row_sum, .. } = &self.list[cluster];
+        let mut reads = self.reads(nodes);
+        self.expand(&mut reads);
+        let read = reads.difference(nodes).count();
+        let written = nodes.iter().filter(|n| self.stored.contains(n)).count();
+        let checks = |n: &NodeId| matches!(self.node(*n).op, Op::CheckIndex { .. });
+        read + written + usize::from(nodes.iter().any(checks)) + usize::from(row_sum.is_some())
+    }
+
+    /// What is computed again is not read, but its sources are.
+    fn expand(&self, reads: &mut BTreeSet<NodeId>) {
+        for n in reads.clone() {
+            if self.again.contains(&n) {
+                reads.remove(&n);
+                reads.extend(self.cone(n).1);
+            }
+        }
     }
 
     /// Leaves a value to be computed again by its readers, if that moves fewer bytes: its sources
@@ -72,6 +115,7 @@ impl Clusters<'_> {
                 self.stored.insert(leaf);
             }
         }
+        self.again.insert(id);
         true
     }
 
@@ -177,6 +221,15 @@ impl Clusters<'_> {
         (cost, leaves, plain)
     }
 
+    /// Would the kernel of this value's cluster go if the value were not stored?
+    fn is_only_for(&self, id: NodeId) -> bool {
+        let cluster = self.of[id.index()].map(|k| &self.list[k]);
+        cluster.is_some_and(|c| {
+            let mut others = c.nodes.iter().filter(|n| **n != id);
+            c.row_sum.is_none() && others.all(|n| !self.stored.contains(n))
+        })
+    }
+
     fn recompute_is_cheaper(&self, id: NodeId, readers: &BTreeSet<usize>, target: &Target) -> bool {
         let (cost, leaves, plain) = self.cone(id);
         if cost > CHEAP {
@@ -194,11 +247,12 @@ impl Clusters<'_> {
                 nodes,
                 domain,
                 product,
+                row_sum,
                 ..
             } = &self.list[reader];
             let factor = product.filter(|p| matches!(self.node(*p).op, Op::Conv(_)));
             let factor = factor.is_some_and(|p| self.sources(p).contains(&id));
-            if factor && (cost > CHEAP_FACTOR || !plain) {
+            if factor && (cost > cheap_factor(target.class) || !plain) {
                 return false;
             }
             let numel = self.node(id).meta.shape.numel();
@@ -206,13 +260,21 @@ impl Clusters<'_> {
             if !factor && repeated && cost > CHEAP_BROADCAST {
                 return false;
             }
-            let reads: BTreeSet<NodeId> = nodes.iter().flat_map(|&n| self.sources(n)).collect();
-            let new = leaves.iter().filter(|l| !reads.contains(l));
-            again += new.clone().map(|&l| bytes(l)).sum::<usize>();
-            if self.operands(nodes, None) + new.count() > target.max_bindings {
+            let mut reads = self.reads(nodes);
+            let others = self.operands(nodes, *row_sum) - reads.len();
+            self.expand(&mut reads);
+            reads.remove(&id);
+            again += leaves.difference(&reads).map(|&l| bytes(l)).sum::<usize>();
+            reads.extend(&leaves);
+            if others + reads.len() > target.max_bindings {
                 return false;
             }
         }
-        again < bytes(id) * (1 + readers.len())
+        // A kernel that does nothing else reads its sources for it.
+        let own: usize = match self.is_only_for(id) {
+            true => leaves.iter().map(|&l| bytes(l)).sum(),
+            false => 0,
+        };
+        again < own + bytes(id) * (1 + readers.len())
     }
 }
