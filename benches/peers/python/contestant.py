@@ -8,10 +8,11 @@ import os
 import sys
 import time
 
+import cnn
 import matmul
 import mlp
 
-WORKLOADS = {"matmul": matmul.LIBRARIES, "mlp": mlp.LIBRARIES}
+WORKLOADS = {"matmul": matmul.LIBRARIES, "mlp": mlp.LIBRARIES, "cnn": cnn.LIBRARIES}
 
 
 class Contestant:

@@ -5,17 +5,21 @@
 //! of [`Task`] in each contestant that can do it.
 #![forbid(unsafe_code)]
 
+mod cnn;
 pub mod data;
 mod matmul;
 mod mlp;
 mod protocol;
+mod training;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+pub use cnn::{Cnn, Conv};
 pub use matmul::Matmul;
-pub use mlp::{ADAM, Adam, Dense, Mlp};
+pub use mlp::Mlp;
 pub use protocol::{Reply, Request, Turn, serve};
+pub use training::{ADAM, Adam, Dense};
 
 /// Something to do in steps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +27,7 @@ pub use protocol::{Reply, Request, Turn, serve};
 pub enum Workload {
     Matmul(Matmul),
     Mlp(Mlp),
+    Cnn(Cnn),
 }
 
 /// A workload made ready by a contestant.
@@ -45,6 +50,12 @@ pub fn all() -> Vec<Workload> {
     all.push(mlp(&[784, 128, 64, 10], 64));
     all.push(mlp(&[784, 512, 512, 10], 512));
     all.push(mlp(&[784, 512, 512, 512, 512, 512, 512, 512, 10], 256));
+    all.push(Workload::Cnn(Cnn {
+        side: 28,
+        channels: vec![1, 16, 32],
+        classes: 10,
+        batch: 32,
+    }));
     all
 }
 
@@ -54,6 +65,7 @@ impl Workload {
         match self {
             Self::Matmul(matmul) => format!("matmul {}", matmul.size),
             Self::Mlp(mlp) => mlp.name(),
+            Self::Cnn(cnn) => cnn.name(),
         }
     }
 
@@ -61,7 +73,7 @@ impl Workload {
     pub const fn unit(&self) -> &'static str {
         match self {
             Self::Matmul(_) => "GFLOP/s",
-            Self::Mlp(_) => "steps/s",
+            Self::Mlp(_) | Self::Cnn(_) => "steps/s",
         }
     }
 
@@ -69,7 +81,7 @@ impl Workload {
     pub fn amount(&self) -> f64 {
         match self {
             Self::Matmul(matmul) => 2e-9 * (matmul.size as f64).powi(3),
-            Self::Mlp(_) => 1.0,
+            Self::Mlp(_) | Self::Cnn(_) => 1.0,
         }
     }
 
@@ -77,7 +89,7 @@ impl Workload {
     pub const fn checked_steps(&self) -> usize {
         match self {
             Self::Matmul(_) => 1,
-            Self::Mlp(_) => mlp::CHECKED_STEPS,
+            Self::Mlp(_) | Self::Cnn(_) => training::CHECKED_STEPS,
         }
     }
 
@@ -87,6 +99,7 @@ impl Workload {
         match self {
             Self::Matmul(matmul) => matmul.expected(),
             Self::Mlp(mlp) => mlp.expected(),
+            Self::Cnn(cnn) => cnn.expected(),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Burn, on whichever backend its device belongs to.
 #![forbid(unsafe_code)]
 
+mod cnn;
 mod matmul;
 mod mlp;
+mod training;
 
 use anyhow::Result;
 use burn::tensor::Device;
@@ -14,7 +16,8 @@ pub fn race(device: impl Fn() -> Device, about: impl Fn(&Device) -> String) -> R
         let device = device();
         let task: Box<dyn Task> = match workload {
             Workload::Matmul(matmul) => Box::new(matmul::Product::new(matmul, device.clone())),
-            Workload::Mlp(mlp) => Box::new(mlp::Training::new(&mlp, device.clone().autodiff())),
+            Workload::Mlp(mlp) => Box::new(mlp::training(&mlp, &device.clone().autodiff())),
+            Workload::Cnn(cnn) => Box::new(cnn::training(&cnn, &device.clone().autodiff())),
         };
         Ok(Some((
             task,

@@ -1,8 +1,10 @@
 //! candle on the CPU.
 #![forbid(unsafe_code)]
 
+mod cnn;
 mod matmul;
 mod mlp;
+mod training;
 
 use anyhow::Result;
 use candle_core::Device;
@@ -15,7 +17,8 @@ fn main() -> Result<()> {
         let about = format!("candle {}, gemm with x86-v4", version("candle-core"));
         let task: Box<dyn Task> = match workload {
             Workload::Matmul(matmul) => Box::new(matmul::Product::new(matmul)?),
-            Workload::Mlp(mlp) => Box::new(mlp::Training::new(&mlp)?),
+            Workload::Mlp(mlp) => Box::new(mlp::training(&mlp)?),
+            Workload::Cnn(cnn) => Box::new(cnn::training(&cnn)?),
         };
         Ok(Some((task, about)))
     })

@@ -1,8 +1,10 @@
 //! Gradus on the device that its argument names: `cpu`, `gpu`, or part of an adapter's name.
 #![forbid(unsafe_code)]
 
+mod cnn;
 mod matmul;
 mod mlp;
+mod training;
 
 use anyhow::{Context, Result};
 use gradus::graph::backend::ModelMemory;
@@ -15,7 +17,8 @@ fn main() -> Result<()> {
         let device = device(&name)?;
         let task: Box<dyn Task> = match workload {
             Workload::Matmul(matmul) => Box::new(matmul::Product::new(matmul, &device)?),
-            Workload::Mlp(mlp) => Box::new(mlp::Training::new(&mlp, &device)?),
+            Workload::Mlp(mlp) => Box::new(mlp::training(&mlp, &device)?),
+            Workload::Cnn(cnn) => Box::new(cnn::training(&cnn, &device)?),
         };
         let on = device.runtime(ModelMemory::default())?.describe();
         Ok(Some((

@@ -1,11 +1,14 @@
 //! meganeura on the first Vulkan device that it finds.
 #![forbid(unsafe_code)]
 
+mod cnn;
 mod matmul;
 mod mlp;
+mod training;
 
 use anyhow::Result;
 use meganeura::Session;
+use training::Training;
 use workload::{Task, Workload, serve, version};
 
 fn main() -> Result<()> {
@@ -16,14 +19,16 @@ fn main() -> Result<()> {
                 let about = about(&product.session);
                 (Box::new(product), about)
             }
-            Workload::Mlp(mlp) => {
-                let training = mlp::Training::new(&mlp);
-                let about = about(&training.session);
-                (Box::new(training), about)
-            }
+            Workload::Mlp(mlp) => trained(mlp::training(&mlp)),
+            Workload::Cnn(cnn) => trained(cnn::training(&cnn)),
         };
         Ok(Some((task, about)))
     })
+}
+
+fn trained(training: Training) -> (Box<dyn Task>, String) {
+    let about = about(&training.session);
+    (Box::new(training), about)
 }
 
 fn about(session: &Session) -> String {
