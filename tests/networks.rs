@@ -369,12 +369,6 @@ fn long_wgan_gp(device: &Device) -> Result<(), Failed> {
     )
 }
 
-/// Found by these tests and not mended yet; they run with `--ignored`. The CPU executor computes
-/// wrong weight gradients where the discriminator is applied twice (`matmul+add`,
-/// `conv_weight+add`); `verify` judges updates by gradients that it has not judged, as they lie
-/// at a discontinuity.
-const KNOWN_FAILURES: [&str; 2] = ["gan/cpu", "resnet/gpu"];
-
 type Check = fn(&Device) -> Result<(), Failed>;
 
 fn main() {
@@ -404,13 +398,7 @@ fn main() {
     for (name, check) in short {
         let on_gpu = gpu.trial(format!("{name}/gpu"), check);
         let on_cpu = Trial::test(format!("{name}/cpu"), move || check(&Device::cpu()));
-        trials.extend([on_gpu, on_cpu].map(|trial| {
-            if KNOWN_FAILURES.contains(&trial.name()) {
-                trial.with_ignored_flag(true)
-            } else {
-                trial
-            }
-        }));
+        trials.extend([on_gpu, on_cpu]);
     }
     for (name, check) in long {
         let full = Trial::test(format!("{name}/full"), move || check(&Device::best()?));

@@ -7,7 +7,7 @@
 )]
 
 use gradus_graph::ops::{Normalize, Sharing};
-use gradus_graph::plan::{Kernel, Plan, Request, SlabLayout, ValueId, lower};
+use gradus_graph::plan::{Kernel, KernelKind, Plan, Request, SlabLayout, ValueId, lower};
 use gradus_graph::{
     At, ConvOptions, DType, Graph, Init, Optimizer, Padding, PoolOptions, Rate, Scope, Shape,
     Target, Update, Var, grad, philox, step_row,
@@ -335,5 +335,21 @@ fn states_change_in_place() {
             plan.kernels.iter().filter(copies).count()
         };
         assert_eq!([copies(false), copies(true)], [0, 1]);
+    }
+}
+
+/// The gradient of a layer that is applied twice is one sum of two products, each with the sum for
+/// the bias beside it.
+#[test]
+fn gradients_of_a_layer_applied_twice_are_computed_once() {
+    for target in &targets() {
+        let plan = plan_of(32, 64, target, |s, x| {
+            let y = dense(s, "0", x, 8) + dense(s, "0", x.square(), 8);
+            y.square().mean_all()
+        });
+        plan.check().unwrap();
+        let products = plan.kernels.iter();
+        let products = products.filter(|k| matches!(k.kind, KernelKind::MatMul(_)));
+        assert_eq!(products.count(), 4, "{plan:#}");
     }
 }

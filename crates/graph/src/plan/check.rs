@@ -1,6 +1,6 @@
 //! The rules a plan keeps, simulated kernel by kernel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
@@ -23,6 +23,7 @@ impl Plan {
     /// Simulates the plan and checks that
     ///
     /// - a transient value is written before it is read, and nothing is written over it between;
+    /// - a transient value is written by one kernel;
     /// - a buffer that a kernel writes is bound once by it;
     /// - every operand lies inside its binding, every binding inside its buffer and the target's
     ///   limits, at an aligned offset;
@@ -34,6 +35,7 @@ impl Plan {
     pub fn check(&self) -> Result<(), CheckError> {
         // What each slot or other shared place holds: the value last written there.
         let mut holds: BTreeMap<(u32, u64), ValueId> = BTreeMap::new();
+        let mut written: BTreeSet<ValueId> = BTreeSet::new();
         for (line, kernel) in self.kernels.iter().enumerate() {
             let broken = |rule: String| CheckError {
                 line,
@@ -56,6 +58,10 @@ impl Plan {
                 let value = self
                     .value(v)
                     .ok_or_else(|| broken(format!("writes no value {v:?}")))?;
+                let transient = matches!(self.role(value), Some(Role::Slot(_)));
+                if !written.insert(v) && transient {
+                    return Err(broken(format!("`{}` is written twice", value.name)));
+                }
                 let end = |v: &Value| v.offset + v.meta.bytes() as u64;
                 holds.retain(|(buffer, offset), held| {
                     let apart = self

@@ -124,6 +124,7 @@ impl Clusters<'_> {
             alone: false,
         };
         self.list[p].nodes.clear();
+        self.list[p].row_sum = None;
         for &n in self.list[c].nodes.iter().chain(&row_sum) {
             self.of[n.index()] = Some(c);
         }

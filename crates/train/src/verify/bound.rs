@@ -16,6 +16,9 @@ pub struct Check {
     pub elements: usize,
     /// Elements within their bound of a discontinuity: counted, not judged.
     pub near: usize,
+    /// Which they are.
+    #[serde(skip)]
+    pub(super) near_at: Vec<usize>,
     /// The worst element, if it is too far.
     pub failure: Option<Failure>,
 }
@@ -89,6 +92,7 @@ impl Reference {
             worst: 0.0,
             elements: self.exact.len(),
             near: 0,
+            near_at: Vec::new(),
             failure: None,
         };
         let mut far: Vec<Far> = Vec::new();
@@ -133,9 +137,9 @@ impl Reference {
             let mut moves = at.map(|v| (v - f.expected).abs());
             moves.any(|by| by > f.allowed && by >= 0.25 * (f.found - f.expected).abs())
         };
-        let before = far.len();
-        far.retain(|f| !jumps(f));
-        check.near = before - far.len();
+        let near = far.extract_if(.., |f| jumps(f));
+        check.near_at = near.map(|f| f.index).collect();
+        check.near = check.near_at.len();
         let worst = far.iter().max_by(|a, b| a.ratio().total_cmp(&b.ratio()));
         if let Some(worst) = worst {
             check.worst = worst.ratio();
