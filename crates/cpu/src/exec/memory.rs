@@ -195,6 +195,13 @@ impl<'a> Window<'a> {
         self.words.get(start..start.checked_add(len)?)
     }
 
+    /// Everything from a position on.
+    #[inline]
+    pub(super) fn after(&self, position: i64) -> Option<&'a [u32]> {
+        let start = usize::try_from(self.base + position).ok()?;
+        self.words.get(start..)
+    }
+
     /// Everything from a position on, as floats.
     pub(super) fn floats(&self, position: usize) -> &'a [f32] {
         let start = place(self.base, position);
@@ -215,6 +222,13 @@ impl WindowMut<'_> {
     pub(super) fn slice(&mut self, position: i64, len: usize) -> Option<&mut [u32]> {
         let start = usize::try_from(self.base + position).ok()?;
         self.words.get_mut(start..start.checked_add(len)?)
+    }
+
+    /// Everything from a position on.
+    #[inline]
+    pub(super) fn after(&mut self, position: i64) -> Option<&mut [u32]> {
+        let start = usize::try_from(self.base + position).ok()?;
+        self.words.get_mut(start..)
     }
 
     /// Everything from a position on, as floats.

@@ -1,74 +1,93 @@
-//! Moves runs of elements between memory and registers.
+//! Moves grids of elements between memory and registers.
 
-use super::run::{Crossed, Run};
+use pulp::Arch;
+
+use super::run::{Grid, Run};
 use crate::exec::memory::{Window, WindowMut};
-use crate::exec::simd::Arg;
+use crate::exec::simd::{self, Arg, Strided};
 
-/// Loads a run.
+/// Loads a grid, of which `out` is the first register.
 #[inline]
-pub(super) fn load(memory: Window<'_>, run: Run, out: &mut [u32]) {
-    match run.stride {
-        0 => out.fill(memory.at(run.start)),
-        1 => match memory.slice(run.start, run.len) {
-            Some(words) => out.copy_from_slice(words),
-            None => load_each(memory, run, out),
-        },
-        _ => load_each(memory, run, out),
+pub(super) fn load(arch: Arch, memory: Window<'_>, grid: Grid, out: &mut [u32]) {
+    let grid = grid.joined().map_or(grid, Grid::from);
+    let run = grid.run;
+    if grid.lines == 1 {
+        let out = out.get_mut(..run.len).unwrap_or_default();
+        match run.stride {
+            0 => return out.fill(memory.at(run.start)),
+            1 => {
+                if let Some(words) = memory.slice(run.start, run.len) {
+                    return out.copy_from_slice(words);
+                }
+            }
+            _ => {}
+        }
+    }
+    if !gather(arch, memory, grid, out) {
+        for (at, run) in grid.runs() {
+            let out = out.get_mut(at..at + run.len).unwrap_or_default();
+            run.iter().zip(out).for_each(|(p, o)| *o = memory.at(p));
+        }
     }
 }
 
-fn load_each(memory: Window<'_>, run: Run, out: &mut [u32]) {
-    if let Some((stride, span)) = run.span()
-        && let Some(words) = memory.slice(run.start, span)
-    {
-        let words = words.iter().step_by(stride);
-        return words.zip(out).for_each(|(w, o)| *o = *w);
+/// Loads a grid whose positions ascend, if all of them are inside of the buffer.
+fn gather(arch: Arch, memory: Window<'_>, grid: Grid, out: &mut [u32]) -> bool {
+    let words = memory.after(grid.run.start).unwrap_or_default();
+    match strided(grid) {
+        Some(lines) if lines.span() <= words.len() => {
+            simd::gather(arch, words, lines, out);
+            true
+        }
+        _ => false,
     }
-    run.iter().zip(out).for_each(|(p, o)| *o = memory.at(p));
 }
 
-/// Loads the elements of a run where a guard holds, and zeros elsewhere. `at` is the run's place
-/// in the tile that the guard covers.
+/// The grid, if its positions ascend.
+fn strided(grid: Grid) -> Option<Strided> {
+    Some(Strided {
+        len: grid.run.len,
+        stride: usize::try_from(grid.run.stride).ok()?,
+        lines: grid.lines,
+        step: usize::try_from(grid.step).ok()?,
+        pitch: grid.pitch,
+    })
+}
+
+/// Loads the elements of a grid where a guard holds, and zeros elsewhere. `at` is the grid's place
+/// in the tile that the guard covers, and `out` its first register.
 pub(super) fn load_guarded(
+    arch: Arch,
     memory: Window<'_>,
-    run: Run,
+    grid: Grid,
     guard: Arg<'_>,
     at: usize,
     out: &mut [u32],
 ) {
-    if let (1, Arg::Slice(guard)) = (run.stride, guard)
-        && let Some(words) = memory.slice(run.start, run.len)
-        && let Some(guard) = guard.get(at..at + run.len)
+    if let Arg::Slice(guard) = guard
+        && gather(arch, memory, grid, out)
     {
         // All of it is inside of the buffer: what the guard forbids is read, but not used.
-        let masked = words.iter().zip(guard).map(|(w, g)| w & g.wrapping_neg());
-        return masked.zip(out).for_each(|(w, o)| *o = w);
+        for (place, run) in grid.runs() {
+            let out = out.get_mut(place..place + run.len).unwrap_or_default();
+            let guard = guard.get(at + place..).unwrap_or_default();
+            out.iter_mut()
+                .zip(guard)
+                .for_each(|(o, g)| *o &= g.wrapping_neg());
+        }
+        return;
     }
-    let positions = run.iter().zip(at..).zip(out);
-    positions.for_each(|((p, i), o)| *o = if guard.at(i) != 0 { memory.at(p) } else { 0 });
-}
-
-/// Loads a tile whose rows lie across memory: neighbours in memory are `pitch` apart in `out`.
-/// Every cache line is then read once, and what is scattered stays in the nearest cache.
-pub(super) fn load_crossed(memory: Window<'_>, crossed: Crossed, out: &mut [u32]) {
-    let Crossed {
-        start,
-        stride,
-        lines,
-        len,
-    } = crossed;
-    for line in 0..lines {
-        let first = start + i64::try_from(line).unwrap_or(i64::MAX) * stride;
-        let Some(words) = memory.slice(first, len) else {
-            continue;
-        };
-        let places = out.iter_mut().skip(line).step_by(lines);
-        places.zip(words).for_each(|(o, w)| *o = *w);
+    for (place, run) in grid.runs() {
+        let out = out.get_mut(place..place + run.len).unwrap_or_default();
+        for ((p, i), o) in run.iter().zip(at + place..).zip(out) {
+            *o = if guard.at(i) != 0 { memory.at(p) } else { 0 };
+        }
     }
 }
 
 /// Loads elements of rows: `row · stride` further on than the run says.
 pub(super) fn load_rows(
+    arch: Arch,
     memory: Window<'_>,
     run: Run,
     rows: (Arg<'_>, i64),
@@ -86,13 +105,11 @@ pub(super) fn load_rows(
         }
     };
     if same {
-        let run = Run {
-            start: run.start + shift(at),
-            ..run
-        };
+        let start = run.start + shift(at);
+        let grid = Grid::from(Run { start, ..run });
         return match guard {
-            None => load(memory, run, out),
-            Some(guard) => load_guarded(memory, run, guard, at, out),
+            None => load(arch, memory, grid, out),
+            Some(guard) => load_guarded(arch, memory, grid, guard, at, out),
         };
     }
     for ((p, i), o) in run.iter().zip(at..).zip(out) {
@@ -101,10 +118,13 @@ pub(super) fn load_rows(
     }
 }
 
-/// Stores a run. `at` is its place in the tile that the values cover.
+/// Stores a grid. `at` is its place in the tile that the values cover.
 #[inline]
-pub(super) fn store(memory: &mut WindowMut<'_>, run: Run, value: Arg<'_>, at: usize) {
-    if run.stride == 1
+pub(super) fn store(arch: Arch, memory: &mut WindowMut<'_>, grid: Grid, value: Arg<'_>, at: usize) {
+    let grid = grid.joined().map_or(grid, Grid::from);
+    let run = grid.run;
+    if grid.lines == 1
+        && run.stride == 1
         && let Some(out) = memory.slice(run.start, run.len)
     {
         match value {
@@ -117,16 +137,17 @@ pub(super) fn store(memory: &mut WindowMut<'_>, run: Run, value: Arg<'_>, at: us
         }
     }
     if let Arg::Slice(values) = value
-        && let Some(values) = values.get(at..at + run.len)
-        && let Some((stride, span)) = run.span()
-        && let Some(out) = memory.slice(run.start, span)
+        && let Some(lines) = strided(grid)
+        && let Some(out) = memory.after(grid.run.start)
+        && lines.span() <= out.len()
     {
-        let out = out.iter_mut().step_by(stride);
-        return out.zip(values).for_each(|(o, v)| *o = *v);
+        return simd::scatter(arch, values.get(at..).unwrap_or_default(), lines, out);
     }
-    for (p, i) in run.iter().zip(at..) {
-        if let Some(out) = memory.at(p) {
-            *out = value.at(i);
+    for (place, run) in grid.runs() {
+        for (p, i) in run.iter().zip(at + place..) {
+            if let Some(out) = memory.at(p) {
+                *out = value.at(i);
+            }
         }
     }
 }

@@ -7,10 +7,10 @@
 use gradus_graph::{Atom, Expr, Index, Program};
 
 /// A last axis of fewer elements makes runs that are too short.
-const SHORT: usize = 8;
+pub(super) const SHORT: usize = 5;
 
-/// The same program over simpler axes. Without reductions, the last axis becomes the one that
-/// counts as reduced, if there is another one, so that what does not vary along it is computed
+/// The same program over simpler axes. Without reductions, the last axis, or a few short
+/// ones, count as reduced, if there is another one, so that what does not vary along it is computed
 /// once for each row; unless `lines` lines of equal length would then not be whole numbers of rows.
 pub(super) fn simplify(program: &Program, lines: usize) -> Program {
     let mut program = program.clone();
@@ -24,7 +24,7 @@ pub(super) fn simplify(program: &Program, lines: usize) -> Program {
     if program.is_pointwise() {
         program = lengthen(program, lines);
     }
-    if program.is_pointwise() && program.axes.len() > 1 {
+    if program.is_pointwise() && program.axes.len() > 1 && program.kept == program.axes.len() {
         program.kept = program.axes.len() - 1;
         if !program.rows().is_multiple_of(lines.max(1)) {
             program.kept = program.axes.len();
@@ -129,22 +129,38 @@ fn runs_on(index: &Index, outer: usize, inner: usize, size: usize) -> bool {
     !divided && stride(inner).checked_mul(size) == Some(stride(outer))
 }
 
-/// Puts a short last axis before a longer one, so that runs are longer. Pointwise programs may run
-/// through their axes in any order, but lines must stay what they are.
+/// Moves short axes behind all others: the last one, and those along which operands repeat, as
+/// under the windows of a pool. They are then the columns, and rows make long runs. Pointwise
+/// programs may run through their axes in any order, but lines must stay what they are.
 fn lengthen(program: Program, lines: usize) -> Program {
     let count = program.axes.len();
-    let Some((outer, &[before, last])) = program.axes.split_last_chunk::<2>() else {
-        return program;
+    let repeats = |axis| {
+        let loads = program
+            .exprs
+            .iter()
+            .filter(|e| matches!(e, Expr::Load { .. }));
+        loads.filter_map(Expr::index).any(|index| !index.uses(axis))
     };
-    let whole = outer.iter().product::<usize>().is_multiple_of(lines.max(1));
-    if last >= SHORT || before <= last || !whole {
+    let is_short = |axis: usize| {
+        let short = program.axes.get(axis).is_some_and(|n| *n < SHORT);
+        short && axis > 0 && (axis + 1 == count || repeats(axis))
+    };
+    let (short, mut order): (Vec<usize>, Vec<usize>) = (0..count).partition(|a| is_short(*a));
+    let whole = |first: &usize| {
+        let lines_of: usize = program.axes.iter().take(*first).product();
+        lines_of.is_multiple_of(lines.max(1))
+    };
+    if short.last() != Some(&(count.wrapping_sub(1))) || !short.first().is_some_and(whole) {
         return program;
     }
-    let mut axes = program.axes.clone();
-    axes.swap(count - 2, count - 1);
-    let mut old: Vec<Index> = (0..count).map(Index::axis).collect();
-    old.swap(count - 2, count - 1);
-    rewrite(&program, &old, axes, program.kept)
+    let kept = order.len();
+    order.extend(short);
+    let sizes = order.iter().filter_map(|a| program.axes.get(*a)).copied();
+    let new_place = |axis| order.iter().position(|a| *a == axis);
+    let old: Vec<Index> = (0..count)
+        .map(|axis| new_place(axis).map_or_else(Index::default, Index::axis))
+        .collect();
+    rewrite(&program, &old, sizes.collect(), kept)
 }
 
 /// The program over other axes, of which the old ones are these functions.

@@ -27,7 +27,7 @@ pub(super) struct Code {
 pub(super) fn compile(program: &Program, space: &Space, tiling: &Tiling) -> Result<Code, String> {
     let passes = program.passes();
     let count = program.exprs.len();
-    let mut emit = Emitter::new(program, space, tiling.rows == 1);
+    let mut emit = Emitter::new(program, space, *tiling);
     let last = (0..count)
         .filter(|&i| program.exprs.get(i).is_some_and(Expr::is_reduction))
         .filter_map(|i| passes.get(i))

@@ -7,13 +7,13 @@ use super::compile::Code;
 use super::positions::Positions;
 use super::space::Space;
 use super::step::{Fold, Level, Phase, Source, Step, Work};
+use super::tile::Tiling;
 
 /// Emits steps, in the order in which values are asked for.
 pub(super) struct Emitter<'a> {
     program: &'a Program,
     space: &'a Space,
-    /// Tiles have one row, so that a row's value is the same for the whole tile.
-    one_row: bool,
+    tiling: Tiling,
     levels: Vec<Level>,
     /// Where each expression is found, at its own level.
     found: Vec<Option<Source>>,
@@ -26,13 +26,13 @@ pub(super) struct Emitter<'a> {
 }
 
 impl<'a> Emitter<'a> {
-    /// For tiles of one row, or of several.
-    pub(super) fn new(program: &'a Program, space: &'a Space, one_row: bool) -> Self {
+    /// For tiles of this size.
+    pub(super) fn new(program: &'a Program, space: &'a Space, tiling: Tiling) -> Self {
         let count = program.exprs.len();
         Self {
             program,
             space,
-            one_row,
+            tiling,
             levels: levels(program),
             found: vec![None; count],
             spread: vec![None; count],
@@ -122,7 +122,9 @@ impl<'a> Emitter<'a> {
             return Ok(*spread);
         }
         let spread = match value {
-            Source::Block(register) if self.one_row => Source::First(register),
+            Source::Block(register) if self.tiling.rows == 1 => Source::First(register),
+            // The values of the rows are those of the tile's only column.
+            _ if self.tiling.cols == 1 => value,
             _ => self.push(Level::Full, Work::Spread(value)),
         };
         if let Some(place) = self.spread.get_mut(id.index()) {

@@ -5,7 +5,7 @@ use super::positions::Positions;
 use super::run::Run;
 use super::scratch::{Scratch, View};
 use super::sources::low;
-use super::space::{Order, Space, Tile};
+use super::space::{Order, Tile};
 use super::step::{Fold, Source, Step, Work, Write};
 use crate::exec::context::Context;
 use crate::exec::memory::{Memory, Place};
@@ -13,7 +13,6 @@ use crate::exec::simd::{self, Arg};
 
 /// One thread at work on one program.
 pub(super) struct Machine<'a, 'm> {
-    pub(super) space: &'a Space,
     pub(super) places: &'a [Place],
     pub(super) context: Context<'a>,
     pub(super) memory: &'a mut Memory<'m>,
@@ -88,9 +87,10 @@ impl Machine<'_, '_> {
                 .value(write.value, tile.len())
                 .unwrap_or(Arg::Splat(0));
             let mut out = self.memory.write(place);
+            let arch = self.context.arch;
             write
                 .at
-                .runs(self.space, tile, |at, run| store(&mut out, run, value, at));
+                .grids(tile, |at, grid| store(arch, &mut out, grid, value, at));
         }
     }
 
@@ -136,24 +136,29 @@ impl Machine<'_, '_> {
                 };
                 let memory = self.memory.read(place);
                 let (row, guard) = (fetch(row), guard.as_ref().map(fetch));
-                each_run(at, self.space, tile, out, |at, run, out| {
-                    load_rows(memory, run, (row, *stride), guard, at, out);
+                each_run(at, tile, out, |at, run, out| {
+                    load_rows(arch, memory, run, (row, *stride), guard, at, out);
                 });
             }
-            Work::Index(at) => each_run(at, self.space, tile, out, |_, run, out| {
-                run.iter().zip(out).for_each(|(p, o)| *o = low(p));
-            }),
+            Work::Index(at) => {
+                if let Some(run) = at.single_run(tile).filter(|run| run.stride == 0) {
+                    return View::Splat(low(run.start));
+                }
+                each_run(at, tile, out, |_, run, out| {
+                    run.iter().zip(out).for_each(|(p, o)| *o = low(p));
+                });
+            }
             Work::InRange { at, low, high } => {
-                if let Some(run) = at.single_run(self.space, tile)
+                if let Some(run) = at.single_run(tile)
                     && run.stride == 0
                 {
                     return View::Splat(u32::from((*low..*high).contains(&run.start)));
                 }
-                each_run(at, self.space, tile, out, |_, run, out| {
+                each_run(at, tile, out, |_, run, out| {
                     in_range(run, *low, *high, out);
                 });
             }
-            Work::Random { stream, at } => each_run(at, self.space, tile, out, |_, run, out| {
+            Work::Random { stream, at } => each_run(at, tile, out, |_, run, out| {
                 self.random(*stream, run, out);
             }),
             Work::StepWord(word) => return View::Splat(self.context.word(*word)),
@@ -214,12 +219,11 @@ impl Machine<'_, '_> {
 #[inline]
 pub(super) fn each_run(
     positions: &Positions,
-    space: &Space,
     tile: &Tile,
     out: &mut [u32],
     mut f: impl FnMut(usize, Run, &mut [u32]),
 ) {
-    positions.runs(space, tile, |at, run| {
+    positions.runs(tile, |at, run| {
         if let Some(out) = out.get_mut(at..at + run.len) {
             f(at, run, out);
         }

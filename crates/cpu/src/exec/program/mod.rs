@@ -153,7 +153,6 @@ impl Compiled {
             scratch.prepare(self.code.registers, block, folds.unwrap_or(0));
             let places = &self.places;
             let mut machine = Machine {
-                space: &self.space,
                 places,
                 context,
                 memory,

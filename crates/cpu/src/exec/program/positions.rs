@@ -2,7 +2,7 @@
 
 use gradus_graph::Index;
 
-use super::run::{Crossed, Line, Run, joined, signed};
+use super::run::{Axis, Grid, Line, Run, joined_axes, single_run};
 use super::space::{Order, Space, Tile, unravel};
 
 /// The most axes an index that divides may have: positions are held on the stack.
@@ -16,8 +16,8 @@ pub(super) enum Positions {
     /// `offset + Σ stride · position`.
     Affine {
         offset: i64,
-        kept: Vec<i64>,
-        reduced: Vec<i64>,
+        kept: Vec<Axis>,
+        reduced: Vec<Axis>,
     },
     /// Tabulated: the position of every row and column.
     Table { values: Vec<i64>, cols: usize },
@@ -33,8 +33,8 @@ impl Positions {
             let reduced = kept.split_off(space.kept.len());
             return Ok(Self::Affine {
                 offset: index.offset(),
-                kept,
-                reduced,
+                kept: joined_axes(&space.kept, &kept),
+                reduced: joined_axes(&space.reduced, &reduced),
             });
         }
         if axes > MAX_AXES {
@@ -56,7 +56,7 @@ impl Positions {
             cols: 0..cols,
             order: Order::RowMajor,
         };
-        general.runs(space, &tile, |at, run| {
+        general.runs(&tile, |at, run| {
             if let Some(value) = values.get_mut(at) {
                 *value = run.start;
             }
@@ -68,8 +68,8 @@ impl Positions {
     pub(super) fn inner_strides(&self) -> Option<(i64, i64)> {
         match self {
             Self::Affine { kept, reduced, .. } => Some((
-                kept.last().copied().unwrap_or(0),
-                reduced.last().copied().unwrap_or(0),
+                kept.last().map_or(0, |axis| axis.stride),
+                reduced.last().map_or(0, |axis| axis.stride),
             )),
             _ => None,
         }
@@ -78,25 +78,45 @@ impl Positions {
     /// Calls `f` with the place in the tile and the positions of every run of the tile. Runs cover
     /// the tile, in no particular order.
     #[inline]
-    pub(super) fn runs(&self, space: &Space, tile: &Tile, mut f: impl FnMut(usize, Run)) {
-        let Some((offset, outer, inner)) = self.lines(space, tile) else {
-            return self.each(tile, f);
+    pub(super) fn runs(&self, tile: &Tile, mut f: impl FnMut(usize, Run)) {
+        self.grids(tile, |at, grid| match grid.joined() {
+            Some(run) => f(at, run),
+            None => grid.runs().for_each(|(place, run)| f(at + place, run)),
+        });
+    }
+
+    /// As [`Positions::runs`], with runs that belong together as grids.
+    #[inline]
+    pub(super) fn grids(&self, tile: &Tile, mut f: impl FnMut(usize, Grid)) {
+        let Some((offset, outer, inner)) = self.lines(tile) else {
+            return self.each(tile, |at, run| f(at, Grid::from(run)));
         };
         let pitch = inner.range.len();
-        inner.segments(|i_at, i| {
-            outer.segments(|o_at, o| {
-                let (at, start) = (o_at * pitch + i_at, offset + i.start + o.start);
-                if let Some(run) = joined(i, o, pitch) {
-                    return f(at, Run { start, ..run });
-                }
-                for k in 0..o.len {
-                    f(
-                        at + k * pitch,
-                        Run {
-                            start: start + signed(k) * o.stride,
-                            ..i
-                        },
-                    );
+        let mut shifted = |at, start, grid: Grid| {
+            let start = offset + start + grid.run.start;
+            let run = Run { start, ..grid.run };
+            f(at, Grid { run, ..grid });
+        };
+        inner.grids(|i_at, i| {
+            outer.grids(|o_at, o| {
+                for (place, o) in o.runs() {
+                    let at = (o_at + place) * pitch + i_at;
+                    if i.lines == 1 {
+                        let (lines, step) = (o.len, o.stride);
+                        shifted(
+                            at,
+                            o.start,
+                            Grid {
+                                lines,
+                                step,
+                                pitch,
+                                ..i
+                            },
+                        );
+                    } else {
+                        let starts = o.iter().enumerate();
+                        starts.for_each(|(k, start)| shifted(at + k * pitch, start, i));
+                    }
                 }
             });
         });
@@ -104,42 +124,16 @@ impl Positions {
 
     /// The only run of the tile, if it is one.
     #[inline]
-    pub(super) fn single_run(&self, space: &Space, tile: &Tile) -> Option<Run> {
-        let (offset, outer, inner) = self.lines(space, tile)?;
-        let (o, i) = (
-            outer.segment(outer.range.start),
-            inner.segment(inner.range.start),
-        );
-        if o.len != outer.range.len() || i.len != inner.range.len() {
-            return None;
-        }
-        let run = joined(i, o, i.len)?;
-        Some(Run {
-            start: offset + i.start + o.start,
-            ..run
-        })
-    }
-
-    /// The tile as lines across it, if its outer dimension is the one that is adjacent.
-    pub(super) fn crossed(&self, space: &Space, tile: &Tile) -> Option<Crossed> {
-        let (offset, outer, inner) = self.lines(space, tile)?;
-        let (o, i) = (
-            outer.segment(outer.range.start),
-            inner.segment(inner.range.start),
-        );
-        let whole = o.len == outer.range.len() && i.len == inner.range.len();
-        let across = whole && o.stride == 1 && i.stride > 1 && o.len > 1;
-        across.then_some(Crossed {
-            start: offset + o.start + i.start,
-            stride: i.stride,
-            lines: i.len,
-            len: o.len,
-        })
+    pub(super) fn single_run(&self, tile: &Tile) -> Option<Run> {
+        let (offset, outer, inner) = self.lines(tile)?;
+        let run = single_run(&outer, &inner)?;
+        let start = offset + run.start;
+        Some(Run { start, ..run })
     }
 
     /// The offset, and the outer and the inner dimension of the tile.
     #[inline]
-    fn lines<'a>(&'a self, space: &'a Space, tile: &'a Tile) -> Option<(i64, Line<'a>, Line<'a>)> {
+    fn lines<'a>(&'a self, tile: &Tile) -> Option<(i64, Line<'a>, Line<'a>)> {
         let Self::Affine {
             offset,
             kept,
@@ -149,13 +143,11 @@ impl Positions {
             return None;
         };
         let rows = Line {
-            sizes: &space.kept,
-            strides: kept,
+            axes: kept,
             range: tile.rows.clone(),
         };
         let cols = Line {
-            sizes: &space.reduced,
-            strides: reduced,
+            axes: reduced,
             range: tile.cols.clone(),
         };
         Some(match tile.order {
@@ -255,7 +247,7 @@ mod tests {
             };
             let positions = Positions::new(&index, &space).unwrap();
             let mut found = vec![None; tile.len()];
-            positions.runs(&space, &tile, |at, run| {
+            positions.runs(&tile, |at, run| {
                 for (place, position) in found[at..].iter_mut().zip(run.iter()) {
                     assert!(place.replace(position).is_none(), "covered twice");
                 }
@@ -263,16 +255,9 @@ mod tests {
             for (at, found) in found.into_iter().enumerate() {
                 prop_assert_eq!(found, Some(expected(at)));
             }
-            if let Some(run) = positions.single_run(&space, &tile) {
+            if let Some(run) = positions.single_run(&tile) {
                 prop_assert_eq!(run.len, tile.len());
                 for (at, position) in run.iter().enumerate() {
-                    prop_assert_eq!(position, expected(at));
-                }
-            }
-            if let Some(crossed) = positions.crossed(&space, &tile) {
-                for at in 0..tile.len() {
-                    let (outer, line) = (at / crossed.lines, at % crossed.lines);
-                    let position = crossed.start + line as i64 * crossed.stride + outer as i64;
                     prop_assert_eq!(position, expected(at));
                 }
             }

@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 
 use gradus_graph::{DType, philox, step_row};
 
-use super::access::{load, load_crossed, load_guarded};
-use super::machine::{Machine, each_run};
+use super::access::{load, load_guarded};
+use super::machine::Machine;
 use super::positions::Positions;
 use super::run::Run;
 use super::scratch::View;
@@ -26,26 +26,24 @@ impl Machine<'_, '_> {
         let Some(place) = self.places.get(operand) else {
             return View::Splat(0);
         };
-        let memory = self.memory.read(place);
+        let (arch, memory) = (self.context.arch, self.memory.read(place));
         match guard {
             Some(Arg::Splat(0)) => return View::Splat(0),
-            Some(guard @ Arg::Slice(_)) => each_run(at, self.space, tile, out, |at, run, out| {
-                load_guarded(memory, run, guard, at, out);
+            Some(guard @ Arg::Slice(_)) => at.grids(tile, |at, grid| {
+                let out = out.get_mut(at..).unwrap_or_default();
+                load_guarded(arch, memory, grid, guard, at, out);
             }),
             None | Some(Arg::Splat(_)) => {
-                match at.single_run(self.space, tile) {
+                match at.single_run(tile) {
                     Some(run) if run.stride == 0 => return View::Splat(memory.at(run.start)),
                     Some(run) if run.stride == 1 && !copy => {
                         return View::Memory(operand, run.start);
                     }
                     _ => {}
                 }
-                match at.crossed(self.space, tile) {
-                    Some(crossed) => load_crossed(memory, crossed, out),
-                    None => each_run(at, self.space, tile, out, |_, run, out| {
-                        load(memory, run, out);
-                    }),
-                }
+                at.grids(tile, |at, grid| {
+                    load(arch, memory, grid, out.get_mut(at..).unwrap_or_default());
+                });
             }
         }
         View::Own

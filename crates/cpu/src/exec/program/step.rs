@@ -126,15 +126,24 @@ pub(super) struct Phase {
     pub(super) writes: Vec<Write>,
 }
 
-/// Steps that moving an element takes as long as, if its neighbours are not adjacent in memory.
+/// Steps that moving an element takes as long as, if its neighbours are a few elements apart in
+/// memory, or many.
+const NEAR: usize = 4;
 const SCATTERED: usize = 8;
 
 impl Phase {
     /// How many steps each element takes, about.
     pub(super) fn cost(&self, order: Order) -> usize {
-        let moved = |at: &Positions| match (at.inner_strides(), order) {
-            (Some((_, 0 | 1)), Order::RowMajor) | (Some((0 | 1, _)), Order::ColMajor) => 1,
-            _ => SCATTERED,
+        let moved = |at: &Positions| {
+            let along = at.inner_strides().map(|(row, col)| match order {
+                Order::RowMajor => col,
+                Order::ColMajor => row,
+            });
+            match along {
+                Some(0 | 1) => 1,
+                Some(2..=4) => NEAR,
+                _ => SCATTERED,
+            }
         };
         let full = self.full.iter().map(|step| match &step.work {
             Work::Load { at, .. } | Work::LoadRow { at, .. } => moved(at),

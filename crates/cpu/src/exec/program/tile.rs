@@ -2,7 +2,7 @@
 
 use gradus_graph::{Expr, Program};
 
-use super::axes::indices;
+use super::axes::{self, indices};
 use super::positions::Positions;
 use super::space::{Order, Space};
 
@@ -14,6 +14,8 @@ const TILE: usize = 2048;
 const LONG_ROW: usize = 8192;
 /// Rows that a tile has where rows are neighbours in memory and columns are not.
 const ROWS: usize = 256;
+/// Rows that a tile of one column has: what repeats along columns is not copied.
+const LONG_COLUMN: usize = 1024;
 /// Columns that are too few for a run.
 const SHORT: usize = 8;
 /// Sides of a tile where some operands run along rows and others along columns.
@@ -40,10 +42,19 @@ impl Tiling {
         }
         let (along_rows, along_cols) = directions(program, space);
         if along_rows > along_cols && rows >= 8 {
-            let wide = rows.min(ROWS);
+            let one = program.is_pointwise() && windows(program, space);
+            let wide = if one {
+                LONG_COLUMN
+            } else {
+                ROWS.max(TILE / cols)
+            };
+            let wide = rows.min(wide);
+            // Whole lines of the last axis, if they are short, are moved together.
+            let line = space.kept.last().filter(|n| **n <= wide).unwrap_or(&1);
+            let wide = wide - wide % line;
             return Self {
                 rows: wide,
-                cols: cols.min(TILE / wide),
+                cols: if one { 1 } else { cols.min(TILE / wide) },
                 order: Order::ColMajor,
             };
         }
@@ -78,8 +89,18 @@ impl Tiling {
     }
 }
 
+/// True if columns come in lines of a few, as under a small window.
+fn windows(program: &Program, space: &Space) -> bool {
+    let short = |n| space.reduced.last().is_some_and(|last| *last < n);
+    if program.is_pointwise() {
+        short(axes::SHORT)
+    } else {
+        short(SHORT) && space.reduced.len() > 1
+    }
+}
+
 /// How many indices advance by one element from row to row, and how many from column to column. If
-/// columns come in lines of a few, as under a small window, rows always make the longer runs.
+/// columns come in lines of a few, rows always make the longer runs.
 fn directions(program: &Program, space: &Space) -> (usize, usize) {
     let strides = indices(program)
         .filter(|index| program.is_full_index(index))
@@ -87,7 +108,7 @@ fn directions(program: &Program, space: &Space) -> (usize, usize) {
             let at = Positions::new(i, space).ok()?;
             at.inner_strides()
         });
-    let windows = space.reduced.len() > 1 && space.reduced.last().is_some_and(|n| *n < SHORT);
+    let windows = windows(program, space);
     strides.fold((0, 0), |(rows, cols), (row, col)| {
         if windows {
             return (rows + usize::from(row != 0), cols);

@@ -7,12 +7,14 @@ mod int;
 mod lane;
 mod random;
 mod reduce;
+mod strided;
 mod transpose;
 
 pub(super) use cast::cast;
 pub(super) use fused::{fused, is_fused};
 pub(super) use random::{Key, random};
 pub(super) use reduce::{Block, beyond, extremes, first_extremes, sums};
+pub(super) use strided::{Strided, gather, scatter};
 pub(super) use transpose::{Rows, TRANSPOSED, transpose};
 
 use bytemuck::Pod;
