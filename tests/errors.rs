@@ -8,8 +8,8 @@ use gradus::data::idx;
 use gradus::graph::plan::SlabLayout;
 use gradus::prelude::*;
 use gradus_graph::Target;
-use libtest_mimic::{Arguments, Failed, Trial};
-use support::gpu::Gpu;
+use libtest_mimic::{Arguments, Failed};
+use support::gpu::{Check, Gpu};
 
 mod support;
 
@@ -216,7 +216,6 @@ fn destroyed_device(_: &Device) -> Result<(), Failed> {
 
 fn main() {
     let gpu = Gpu::from_env();
-    type Check = fn(&Device) -> Result<(), Failed>;
     let checks: [(&str, Check); 9] = [
         ("inner dimensions", inner_dimensions),
         ("labels on the host", labels_on_the_host),
@@ -230,10 +229,7 @@ fn main() {
     ];
     let mut trials = Vec::new();
     for (name, check) in checks {
-        trials.push(Trial::test(format!("{name}/cpu"), move || {
-            check(&Device::cpu())
-        }));
-        trials.push(gpu.trial(format!("{name}/gpu"), check));
+        trials.extend(gpu.both(name, check));
     }
     trials.push(gpu.trial("unknown adapter", unknown_adapter));
     trials.push(gpu.trial("too large a tensor", too_large_a_tensor));

@@ -3,10 +3,10 @@
 use gradus::prelude::*;
 use gradus_graph::philox::{Rng, stream};
 use gradus_graph::{Data, Shape};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Failed};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
-use support::gpu::Gpu;
+use support::gpu::{Check, Gpu};
 
 mod support;
 
@@ -244,7 +244,6 @@ fn one_sample(device: &Device) -> Result<(), Failed> {
 
 fn main() {
     let gpu = Gpu::from_env();
-    type Check = fn(&Device) -> Result<(), Failed>;
     let checks: [(&str, Check); 6] = [
         ("a state that others read", a_state_that_others_read),
         ("verification", verification),
@@ -255,9 +254,7 @@ fn main() {
     ];
     let mut trials = Vec::new();
     for (name, check) in checks {
-        let on_cpu = move || check(&Device::cpu());
-        trials.push(Trial::test(format!("{name}/cpu"), on_cpu));
-        trials.push(gpu.trial(format!("{name}/gpu"), check));
+        trials.extend(gpu.both(name, check));
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

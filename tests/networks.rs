@@ -15,7 +15,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use support::golden;
-use support::gpu::Gpu;
+use support::gpu::{Check, Gpu};
 
 mod support;
 
@@ -369,8 +369,6 @@ fn long_wgan_gp(device: &Device) -> Result<(), Failed> {
     )
 }
 
-type Check = fn(&Device) -> Result<(), Failed>;
-
 fn main() {
     let short: [(&str, Check); 6] = [
         ("cnn", short_cnn),
@@ -396,9 +394,7 @@ fn main() {
         Trial::test("resnet18/cpu", a_resnet18_learns),
     ];
     for (name, check) in short {
-        let on_gpu = gpu.trial(format!("{name}/gpu"), check);
-        let on_cpu = Trial::test(format!("{name}/cpu"), move || check(&Device::cpu()));
-        trials.extend([on_gpu, on_cpu]);
+        trials.extend(gpu.both(name, check));
     }
     for (name, check) in long {
         let full = Trial::test(format!("{name}/full"), move || check(&Device::best()?));

@@ -3,8 +3,8 @@
 
 use gradus::graph::philox::{Rng, stream};
 use gradus::prelude::*;
-use libtest_mimic::{Arguments, Failed, Trial};
-use support::gpu::Gpu;
+use libtest_mimic::{Arguments, Failed};
+use support::gpu::{Check, Gpu};
 
 mod support;
 
@@ -446,7 +446,6 @@ fn mistakes(device: &Device) -> Result<(), Failed> {
 
 fn main() {
     let gpu = Gpu::from_env();
-    type Check = fn(&Device) -> Result<(), Failed>;
     let checks: [(&str, Check); 8] = [
         ("mistakes", mistakes),
         ("lamb", lamb),
@@ -459,10 +458,7 @@ fn main() {
     ];
     let mut trials = Vec::new();
     for (name, check) in checks {
-        trials.push(Trial::test(format!("{name}/cpu"), move || {
-            check(&Device::cpu())
-        }));
-        trials.push(gpu.trial(format!("{name}/gpu"), check));
+        trials.extend(gpu.both(name, check));
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

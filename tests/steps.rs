@@ -8,8 +8,8 @@ use gradus::graph::philox::{Rng, stream};
 use gradus::graph::{Graph, grad};
 use gradus::prelude::*;
 use gradus_cpu::oracle::{Tensor, Trainer};
-use libtest_mimic::{Arguments, Failed, Trial};
-use support::gpu::Gpu;
+use libtest_mimic::{Arguments, Failed};
+use support::gpu::{Check, Gpu};
 
 mod support;
 
@@ -479,7 +479,6 @@ fn mistakes(device: &Device) -> Result<(), Failed> {
 
 fn main() {
     let gpu = Gpu::from_env();
-    type Check = fn(&Device) -> Result<(), Failed>;
     let checks: [(&str, Check); 7] = [
         ("alternating", alternating),
         ("counts", counts),
@@ -491,10 +490,7 @@ fn main() {
     ];
     let mut trials = Vec::new();
     for (name, check) in checks {
-        trials.push(Trial::test(format!("{name}/cpu"), move || {
-            check(&Device::cpu())
-        }));
-        trials.push(gpu.trial(format!("{name}/gpu"), check));
+        trials.extend(gpu.both(name, check));
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

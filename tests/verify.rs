@@ -5,8 +5,8 @@ use gradus::graph::plan::{KernelKind, Plan};
 use gradus::graph::{Data, Expr};
 use gradus::prelude::*;
 use gradus::train::Verification;
-use libtest_mimic::{Arguments, Failed, Trial};
-use support::gpu::Gpu;
+use libtest_mimic::{Arguments, Failed};
+use support::gpu::{Check, Gpu};
 
 mod support;
 
@@ -208,7 +208,6 @@ fn named(found: &Verification, name: &str) -> Result<(), Failed> {
 
 fn main() {
     let gpu = Gpu::from_env();
-    type Check = fn(&Device) -> Result<(), Failed>;
     let checks: [(&str, Check); 7] = [
         ("a model", a_model),
         ("resident data and clipping", resident_data_and_clipping),
@@ -220,10 +219,7 @@ fn main() {
     ];
     let mut trials = Vec::new();
     for (name, check) in checks {
-        trials.push(Trial::test(format!("{name}/cpu"), move || {
-            check(&Device::cpu())
-        }));
-        trials.push(gpu.trial(format!("{name}/gpu"), check));
+        trials.extend(gpu.both(name, check));
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

@@ -3,6 +3,9 @@
 use gradus::train::Device;
 use libtest_mimic::{Failed, Trial};
 
+/// What has to hold on a device.
+pub(crate) type Check = fn(&Device) -> Result<(), Failed>;
+
 /// Makes trials that run on any adapter, a software one included.
 ///
 /// `GRADUS_TEST_GPU` says what a machine without an adapter means: `auto`, the default, shows the
@@ -44,5 +47,11 @@ impl Gpu {
         let device = self.device.clone();
         let ignored = device.is_err() && !self.required;
         Trial::test(name, move || run(&device?)).with_ignored_flag(ignored)
+    }
+
+    /// A trial on the CPU and one on the GPU.
+    pub(crate) fn both(&self, name: &str, check: Check) -> [Trial; 2] {
+        let on_cpu = Trial::test(format!("{name}/cpu"), move || check(&Device::cpu()));
+        [on_cpu, self.trial(format!("{name}/gpu"), check)]
     }
 }
