@@ -129,6 +129,21 @@ impl CpuRuntime {
         Ok(bytemuck::cast_slice(ring).to_vec())
     }
 
+    /// Runs a program's steps on one of the threads that its kernels share their work with: each
+    /// kernel would otherwise wake one, and wait for it to wake the others.
+    fn among_threads<T: Send>(
+        &mut self,
+        program: ProgramId,
+        steps: impl FnOnce(&mut Self) -> T + Send,
+    ) -> T {
+        let shared = self.programs.get(program.0).is_some_and(|p| p.threads);
+        if shared && rayon::current_num_threads() > 1 {
+            rayon::scope(|_| steps(self))
+        } else {
+            steps(self)
+        }
+    }
+
     fn upload(&mut self, program: ProgramId, upload: &[u32]) -> Result<(), BackendError> {
         if upload.is_empty() {
             return Ok(());
@@ -241,10 +256,11 @@ impl Runtime for CpuRuntime {
         upload: &[u32],
     ) -> Result<Ticket, BackendError> {
         self.upload(program, upload)?;
-        let rows = rows
-            .iter()
-            .map(|row| self.step(program, row, Watch::Nothing));
-        let rows = rows.collect::<Result<_, _>>()?;
+        let rows = self.among_threads(program, |runtime| {
+            let rows = rows.iter();
+            let rows = rows.map(|row| runtime.step(program, row, Watch::Nothing));
+            rows.collect::<Result<_, _>>()
+        })?;
         let ticket = Ticket(self.tickets);
         self.tickets += 1;
         self.reports.insert(
@@ -286,7 +302,9 @@ impl Runtime for CpuRuntime {
         let mut watch = Stopwatch::start();
         self.upload(program, upload)?;
         let (upload, mut kernels) = (watch.lap(), Vec::new());
-        let rows = vec![self.step(program, row, Watch::Time(&mut watch, &mut kernels))?];
+        let rows = vec![self.among_threads(program, |runtime| {
+            runtime.step(program, row, Watch::Time(&mut watch, &mut kernels))
+        })?];
         let run = Span {
             begin: upload.end,
             end: watch.lap().end,

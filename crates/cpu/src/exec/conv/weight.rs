@@ -77,7 +77,9 @@ impl Weight {
                 .collect()
         };
         let worth = (common.work / SUM_FROM).min(common.images * positions / TERMS_FROM);
-        let sums = worth.clamp(1, SUMS).min(parts.len().max(1));
+        // Shared out evenly among two threads, or four.
+        let sums = worth.min(parts.len()).clamp(1, SUMS);
+        let sums = 1 << sums.ilog2();
         Self {
             common,
             columns,

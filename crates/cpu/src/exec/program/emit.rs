@@ -99,13 +99,30 @@ impl<'a> Emitter<'a> {
         let x = self.full(x)?;
         let dst = self.values;
         self.values += 1;
-        self.phase.folds.push(Fold {
-            op,
-            position,
-            dtype,
-            x,
-            dst,
+        let (value, position) = if position {
+            (None, Some(dst))
+        } else {
+            (Some(dst), None)
+        };
+        // An extreme and its position are found in one pass.
+        let mut others = self.phase.folds.iter_mut();
+        let other = others.find(|f| {
+            let free = [(f.value, value), (f.position, position)];
+            let free = free.iter().all(|(old, new)| old.is_none() || new.is_none());
+            op != Reduction::Sum && (f.op, f.dtype, f.x) == (op, dtype, x) && free
         });
+        if let Some(fold) = other {
+            fold.value = fold.value.or(value);
+            fold.position = fold.position.or(position);
+        } else {
+            self.phase.folds.push(Fold {
+                op,
+                dtype,
+                x,
+                value,
+                position,
+            });
+        }
         if let Some(found) = self.found.get_mut(i) {
             *found = Some(Source::Block(dst));
         }

@@ -23,16 +23,18 @@ impl Accumulator {
     /// Starts over, for so many rows.
     pub(super) fn start(&mut self, fold: &Fold, rows: usize) {
         self.sums.clear();
-        self.sums.resize(rows, 0.0);
         self.words.clear();
-        self.words.resize(rows, identity(fold));
         self.columns.clear();
+        if sums_floats(fold) {
+            return self.sums.resize(rows, 0.0);
+        }
+        self.words.resize(rows, identity(fold));
         self.columns.resize(rows, 0);
     }
 
     /// Takes in a tile.
     pub(super) fn add(&mut self, arch: Arch, fold: &Fold, tile: &Tile, x: Arg<'_>) {
-        match (fold.op, fold.dtype, fold.position) {
+        match (fold.op, fold.dtype, fold.position.is_some()) {
             (Reduction::Sum, DType::F32, _) => match x {
                 // Exact: a product of an f32 and a count fits an f64.
                 Arg::Splat(x) => {
@@ -101,21 +103,19 @@ impl Accumulator {
     }
 
     /// The result of every row.
-    pub(super) fn finish(&self, fold: &Fold, out: &mut [u32]) {
+    pub(super) fn values(&self, fold: &Fold, out: &mut [u32]) {
         #[allow(clippy::cast_possible_truncation, reason = "the result is an f32")]
-        if fold.op == Reduction::Sum && fold.dtype == DType::F32 {
-            self.sums
-                .iter()
-                .zip(out)
-                .for_each(|(s, o)| *o = (*s as f32).to_bits());
+        if sums_floats(fold) {
+            let sums = self.sums.iter();
+            sums.zip(out).for_each(|(s, o)| *o = (*s as f32).to_bits());
         } else {
-            let words = if fold.position {
-                &self.columns
-            } else {
-                &self.words
-            };
-            words.iter().zip(out).for_each(|(w, o)| *o = *w);
+            self.words.iter().zip(out).for_each(|(w, o)| *o = *w);
         }
+    }
+
+    /// The first position of the extreme of every row.
+    pub(super) fn positions(&self, out: &mut [u32]) {
+        self.columns.iter().zip(out).for_each(|(c, o)| *o = *c);
     }
 
     fn each(&mut self, tile: &Tile, x: Arg<'_>, f: impl Fn(&mut u32, &mut u32, u32, u32)) {
@@ -129,6 +129,11 @@ impl Accumulator {
             }
         }
     }
+}
+
+/// True if sums are made in f64.
+fn sums_floats(fold: &Fold) -> bool {
+    fold.op == Reduction::Sum && fold.dtype == DType::F32
 }
 
 /// A tile of floats.

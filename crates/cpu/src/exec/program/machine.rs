@@ -6,7 +6,7 @@ use super::run::Run;
 use super::scratch::{Scratch, View};
 use super::sources::low;
 use super::space::{Order, Tile};
-use super::step::{Fold, Source, Step, Work, Write};
+use super::step::{Fold, Register, Source, Step, Work, Write};
 use crate::exec::context::Context;
 use crate::exec::memory::{Memory, Place};
 use crate::exec::simd::{self, Arg};
@@ -65,13 +65,18 @@ impl Machine<'_, '_> {
             views,
             accumulators,
         } = &mut *self.scratch;
-        for (fold, accumulator) in folds.iter().zip(accumulators) {
-            if let Some(out) = registers.get_mut(fold.dst).and_then(|r| r.get_mut(..rows)) {
-                accumulator.finish(fold, out);
+        let mut put = |dst: Option<Register>, results: &dyn Fn(&mut [u32])| {
+            let Some(dst) = dst else { return };
+            if let Some(out) = registers.get_mut(dst).and_then(|r| r.get_mut(..rows)) {
+                results(out);
             }
-            if let Some(view) = views.get_mut(fold.dst) {
+            if let Some(view) = views.get_mut(dst) {
                 *view = View::Own;
             }
+        };
+        for (fold, accumulator) in folds.iter().zip(accumulators) {
+            put(fold.value, &|out| accumulator.values(fold, out));
+            put(fold.position, &|out| accumulator.positions(out));
         }
     }
 

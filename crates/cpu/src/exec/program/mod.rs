@@ -37,10 +37,10 @@ use self::tile::Tiling;
 use super::context::Context;
 use super::memory::{Memory, Place};
 
-/// Element-steps below which a program stays on one thread: a tenth of a millisecond or so.
-const THREADS_FROM: usize = 4 << 20;
+/// Element-steps below which a program stays on one thread: a thirtieth of a millisecond or so.
+const THREADS_FROM: usize = 3 << 17;
 /// Element-steps that one thread takes at a time.
-const TASK: usize = 1 << 20;
+const TASK: usize = 1 << 17;
 
 thread_local! {
     /// Shared by all programs, so that it stays in the cache.

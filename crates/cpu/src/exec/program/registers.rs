@@ -67,10 +67,10 @@ fn walk(
             .iter_mut()
             .for_each(|w| walk_source(&mut w.value, &mut see));
         see(Event::Leave);
-        phase
-            .folds
-            .iter_mut()
-            .for_each(|f| see(Event::Define(&mut f.dst)));
+        let results = phase.folds.iter_mut();
+        results
+            .flat_map(|f| f.value.iter_mut().chain(&mut f.position))
+            .for_each(|dst| see(Event::Define(dst)));
     }
     for write in tail {
         walk_source(&mut write.value, &mut see);

@@ -10,7 +10,7 @@ use super::space::Order;
 pub(super) type Register = usize;
 
 /// Where a value is found.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     /// In the instruction.
     Const(u32),
@@ -98,11 +98,12 @@ pub(super) enum Work {
 #[derive(Clone, Debug)]
 pub(super) struct Fold {
     pub(super) op: Reduction,
-    /// The first position of the extreme is wanted, not the extreme.
-    pub(super) position: bool,
     pub(super) dtype: DType,
     pub(super) x: Source,
-    pub(super) dst: Register,
+    /// Where the result goes, if it is wanted.
+    pub(super) value: Option<Register>,
+    /// Where the first position of the extreme goes, if it is wanted.
+    pub(super) position: Option<Register>,
 }
 
 /// Writes a value.
