@@ -31,17 +31,17 @@ pub(super) struct Columns {
 
 /// One axis: at position `p` tap `k` lies on `first + stride · p + dilation · k`.
 #[derive(Clone, Copy)]
-struct Axis {
-    input: usize,
-    output: usize,
-    size: usize,
+pub(super) struct Axis {
+    pub(super) input: usize,
+    pub(super) output: usize,
+    pub(super) size: usize,
     stride: usize,
     dilation: i64,
     first: i64,
 }
 
 impl Axis {
-    fn of(w: &Window, direction: Direction) -> Self {
+    pub(super) fn of(w: &Window, direction: Direction) -> Self {
         let signed = |v: usize| i64::try_from(v).unwrap_or(i64::MAX);
         if direction == Direction::Input {
             // Where the window moves by single steps, each element is seen by a window over the
@@ -65,12 +65,16 @@ impl Axis {
         }
     }
 
+    /// Where a tap lies, inside or not.
+    pub(super) fn place(&self, tap: usize, position: usize) -> i64 {
+        let signed = |v: usize| i64::try_from(v).unwrap_or(i64::MAX);
+        signed(self.stride * position) + self.dilation * signed(tap) + self.first
+    }
+
     /// The element on which a tap lies.
     fn element(&self, tap: usize, position: usize) -> Option<usize> {
-        let at = i64::try_from(self.stride * position).ok()?
-            + self.dilation * i64::try_from(tap).ok()?
-            + self.first;
-        usize::try_from(at).ok().filter(|at| *at < self.input)
+        let at = usize::try_from(self.place(tap, position)).ok();
+        at.filter(|at| *at < self.input)
     }
 
     /// The positions at which a tap lies inside, and the element at the first of them.

@@ -7,7 +7,10 @@ use gradus_graph::ops::Direction;
 use gradus_graph::plan::ConvKernel;
 
 use super::columns::Columns;
-use super::{BLOCK, COLUMNS, Common, MISFIT, SCRATCH, Scratch, THREADS_FROM, floats, part, rows};
+use super::direct::{Direct, Target};
+use super::{
+    BLOCK, COLUMNS, Common, MISFIT, SCRATCH, Scratch, TASK, THREADS_FROM, floats, part, rows,
+};
 use crate::exec::context::Context;
 use crate::exec::gemm::{Matrix, Onto, gemm};
 use crate::exec::memory::{Memory, Place};
@@ -37,8 +40,10 @@ pub(super) struct Images {
     together: usize,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum How {
+    /// Images are shifted, not gathered.
+    Direct(Box<Direct>),
     /// Elements of the first operand are gathered, then multiplied. Toward the input if every
     /// element is met by each tap.
     Gather {
@@ -49,53 +54,53 @@ enum How {
     Scatter,
 }
 
-/// Words that results are made in: channel `c` of an image is at `image · batch + c · row`.
-struct Target<'a> {
-    words: &'a mut [f32],
-    batch: usize,
-    row: usize,
-}
-
 impl Images {
     pub(super) fn new(common: Common, kernel: &ConvKernel, places: &[Place]) -> Self {
         let conv = &kernel.conv;
         let input = conv.direction == Direction::Input;
         let single_steps = conv.windows.iter().all(|w| w.stride == 1);
-        let how = if input && !single_steps {
-            How::Scatter
-        } else {
-            How::Gather { turn: input }
-        };
+        let scatter = input && !single_steps;
         let columns = Columns::new(
             &conv.windows,
-            if how == How::Scatter {
+            if scatter {
                 Direction::Output
             } else {
                 conv.direction
             },
         );
+        let read_only = common.a.written().or(common.b.written()).is_none();
+        let images = common.images;
+        let cuts = (read_only && images > 1 && common.work >= THREADS_FROM)
+            .then(|| line_cuts(&kernel.epilogue, places, images))
+            .flatten();
+        // Where threads cannot share out the images, they share out products.
+        let alone = cuts.is_none() && common.work >= THREADS_FROM;
+        let direct = (!alone && !columns.is_image())
+            .then(|| Direct::new(&common, &conv.windows, conv.direction))
+            .flatten();
         let (source, result) = if input {
             (common.outputs, common.inputs)
         } else {
             (common.inputs, common.outputs)
         };
-        let (from, positions) = match how {
-            How::Gather { .. } => (columns.elements, columns.positions()),
-            How::Scatter => (columns.positions(), columns.elements),
+        let (from, positions) = if scatter {
+            (columns.positions(), columns.elements)
+        } else {
+            (columns.elements, columns.positions())
         };
         // One product of few columns is slow. An even number of nearly equal parts, so that two
         // threads have the same to do.
-        let images = common.images;
         let parts = (images * positions).div_ceil(COLUMNS).next_multiple_of(2);
-        let together = if how == How::Scatter || columns.is_image() && positions >= COLUMNS / 4 {
-            1
-        } else {
-            images.div_ceil(parts.max(1)).max(1)
+        let together = match &direct {
+            Some(direct) => direct.together,
+            None if scatter || columns.is_image() && positions >= COLUMNS / 4 => 1,
+            None => images.div_ceil(parts.max(1)).max(1),
         };
-        let read_only = common.a.written().or(common.b.written()).is_none();
-        let cuts = (read_only && images > 1 && common.work >= THREADS_FROM)
-            .then(|| line_cuts(&kernel.epilogue, places, images))
-            .flatten();
+        let how = match direct {
+            Some(direct) => How::Direct(Box::new(direct)),
+            None if scatter => How::Scatter,
+            None => How::Gather { turn: input },
+        };
         Self {
             common,
             how,
@@ -112,16 +117,34 @@ impl Images {
     pub(super) fn run(&self, context: Context<'_>, memory: &mut Memory<'_>) -> Result<(), String> {
         let parts = 0..self.common.images.div_ceil(self.together);
         let taps = self.columns.taps;
-        // A matrix of single taps is transposed by the product.
-        if self.how != (How::Gather { turn: true }) || taps == 1 {
-            return self.parts(context, memory, None, parts);
-        }
+        let len = match &self.how {
+            How::Direct(direct) => direct.weights(),
+            // A matrix of single taps is transposed by the product.
+            How::Gather { turn: true } if taps > 1 => {
+                self.common.groups * self.source * self.result * taps
+            }
+            How::Gather { .. } | How::Scatter => {
+                return self.parts(context, memory, None, parts);
+            }
+        };
         // Taken, not borrowed: while other threads help, this one may begin another product.
         let mut turned = TURNED.take();
-        let len = self.common.groups * self.source * self.result * taps;
-        let weights = memory.read(&self.common.b).floats(0);
-        let terms = self.source * taps;
-        let rows = floats(&mut turned, len).chunks_exact_mut(terms.max(1));
+        let weights = part(memory.read(&self.common.b).floats(0), 0, len);
+        let to = floats(&mut turned, len);
+        match &self.how {
+            How::Direct(direct) => direct.pack(context, weights, to),
+            _ => self.turn(weights, to),
+        }
+        let weights: &[u32] = turned.get(..len).unwrap_or_default();
+        let done = self.parts(context, memory, Some(bytemuck::cast_slice(weights)), parts);
+        TURNED.set(turned);
+        done
+    }
+
+    /// Puts the output channels of a weight behind each other for every input channel.
+    fn turn(&self, weights: &[f32], turned: &mut [f32]) {
+        let taps = self.columns.taps;
+        let rows = turned.chunks_exact_mut((self.source * taps).max(1));
         for (i, row) in rows.enumerate() {
             let (group, channel) = (i / self.result, i % self.result);
             for (o, to) in row.chunks_exact_mut(taps).enumerate() {
@@ -130,10 +153,6 @@ impl Images {
                 from.zip(to).for_each(|(from, to)| *to = *from);
             }
         }
-        let weights: &[u32] = turned.get(..len).unwrap_or_default();
-        let done = self.parts(context, memory, Some(bytemuck::cast_slice(weights)), parts);
-        TURNED.set(turned);
-        done
     }
 
     /// Makes some parts, on several threads if they may be shared out.
@@ -147,6 +166,7 @@ impl Images {
         let shared = context.threads && self.common.work >= THREADS_FROM;
         if let Some(cuts) = &self.cuts
             && shared
+            && parts.len() > self.common.images.div_ceil(self.together) * TASK / self.common.work
             && parts.len() > 1
         {
             let middle = parts.start + parts.len() / 2;
@@ -163,6 +183,9 @@ impl Images {
         };
         // Taken, as the turned weights.
         let mut scratch = SCRATCH.take();
+        if let How::Direct(direct) = &self.how {
+            direct.clear(&mut scratch);
+        }
         let mut done = Ok(());
         for part in parts {
             let first = part * self.together;
@@ -230,41 +253,42 @@ impl Images {
         target: Target<'_>,
         images: Range<usize>,
     ) -> Result<(), String> {
+        if let How::Direct(direct) = &self.how {
+            direct.make(context, [a, b], scratch, target, images);
+            return Ok(());
+        }
         let (groups, taps) = (self.common.groups, self.columns.taps);
         let (source, weight) = (self.source * self.from, self.source * self.result * taps);
         for group in 0..groups {
             let weight = part(b, group * weight, weight);
             let of = |n: usize| part(a, (n * groups + group) * source, source);
             let at = group * self.result * target.row;
-            match self.how {
-                How::Scatter => {
-                    for n in images.clone() {
-                        let at = (n - images.start) * target.batch + at;
-                        let out = target.words.get_mut(at..).unwrap_or_default();
-                        self.scatter(context, of(n), weight, scratch, out, target.row)?;
+            if let How::Gather { turn } = self.how {
+                let terms = self.source * taps;
+                let weight = if turn && taps == 1 {
+                    Matrix {
+                        words: weight,
+                        row_stride: 1,
+                        col_stride: self.result,
                     }
-                }
-                How::Gather { turn } => {
-                    let terms = self.source * taps;
-                    let weight = if turn && taps == 1 {
-                        Matrix {
-                            words: weight,
-                            row_stride: 1,
-                            col_stride: self.result,
-                        }
-                    } else {
-                        rows(weight, terms)
+                } else {
+                    rows(weight, terms)
+                };
+                let out = target.words.get_mut(at..).unwrap_or_default();
+                if images.len() == 1 {
+                    self.one(context, of(images.start), weight, scratch, out, target.row)?;
+                } else {
+                    let group = Target {
+                        words: out,
+                        ..target
                     };
+                    self.several(context, &of, weight, scratch, group, images.clone())?;
+                }
+            } else {
+                for n in images.clone() {
+                    let at = (n - images.start) * target.batch + at;
                     let out = target.words.get_mut(at..).unwrap_or_default();
-                    if images.len() == 1 {
-                        self.one(context, of(images.start), weight, scratch, out, target.row)?;
-                    } else {
-                        let group = Target {
-                            words: out,
-                            ..target
-                        };
-                        self.several(context, &of, weight, scratch, group, images.clone())?;
-                    }
+                    self.scatter(context, of(n), weight, scratch, out, target.row)?;
                 }
             }
         }

@@ -4,7 +4,9 @@
 //! beforehand ([`columns`]), some images or a part of one at a time, so that it stays in the cache.
 
 mod columns;
+mod direct;
 mod images;
+mod padded;
 mod row_sum;
 mod weight;
 
@@ -29,6 +31,8 @@ const BLOCK: usize = 1 << 17;
 const COLUMNS: usize = 512;
 /// Floating-point operations from which a convolution may use several threads.
 const THREADS_FROM: usize = 4_000_000;
+/// Floating-point operations that a thread takes at a time, if it can choose.
+const TASK: usize = 1_000_000;
 
 const MISFIT: &str = "an image or a weight does not fit its memory";
 

@@ -7,11 +7,12 @@ use gradus_graph::ops;
 use rayon::prelude::*;
 
 use super::columns::Columns;
+use super::padded::Padded;
 use super::{BLOCK, COLUMNS, Common, MISFIT, SCRATCH, Scratch, THREADS_FROM, floats, part, rows};
 use crate::exec::context::Context;
 use crate::exec::gemm::{Onto, gemm};
 use crate::exec::memory::Memory;
-use crate::exec::simd;
+use crate::exec::simd::{self, Shifted};
 use crate::exec::words::Words;
 
 /// The most sums that are made apart from each other.
@@ -20,6 +21,8 @@ const SUMS: usize = 16;
 const SUM_FROM: usize = 1_000_000;
 /// Terms of each element of a sum, at least, so that there is little to add up in the end.
 const TERMS_FROM: usize = 512;
+/// Words of padded images that are multiplied at once: in the end of each sum, vectors become numbers.
+const PADDED: usize = 2048;
 /// Elements of a sum that one thread takes at a time.
 const PIECE: usize = 1 << 15;
 
@@ -28,11 +31,14 @@ thread_local! {
     static SUMMED: RefCell<Words> = RefCell::default();
 }
 
-/// The gradient of a convolution's weight: `[C·k…, O]` for each group, which is turned in the end.
+/// The gradient of a convolution's weight.
 #[derive(Debug)]
 pub(super) struct Weight {
     common: Common,
     columns: Columns,
+    /// How images are padded, if they are shifted and not gathered. Sums are then `[O, C·k…]` for each
+    /// group, as the weight is; otherwise `[C·k…, O]`, which is turned in the end.
+    padded: Option<Padded>,
     /// Parts of the work: some images, or some lines of one.
     parts: Vec<Part>,
     /// Sums of some parts each, made apart from each other and then added in order: as many for any
@@ -52,19 +58,17 @@ impl Weight {
         let positions = columns.positions();
         let terms = common.inputs * columns.taps;
         let room = (BLOCK / terms.max(1)).max(COLUMNS / 4);
+        let padded = Padded::new(&conv.windows, conv.direction);
+        let (padded, shifted) = padded.map_or((None, 0), |p| shifted(&common, p));
         let parts: Vec<Part> = if positions == 0 {
             Vec::new()
+        } else if padded.is_some() {
+            whole(common.images, shifted, columns.lines)
         } else if positions <= room {
             let parts = (common.images * positions).div_ceil(room.min(COLUMNS));
             let parts = parts.next_multiple_of(2);
             let together = common.images.div_ceil(parts.max(1)).max(1);
-            let starts = (0..common.images).step_by(together);
-            starts
-                .map(|first| Part {
-                    images: first..(first + together).min(common.images),
-                    lines: 0..columns.lines,
-                })
-                .collect()
+            whole(common.images, together, columns.lines)
         } else {
             let step = (room / columns.width.max(1)).max(1);
             let starts = |n: usize| (0..columns.lines).step_by(step).map(move |l| (n, l));
@@ -83,6 +87,7 @@ impl Weight {
         Self {
             common,
             columns,
+            padded,
             parts,
             sums,
         }
@@ -165,7 +170,12 @@ impl Weight {
         let (positions, terms) = (columns.positions(), inputs * columns.taps);
         let at = |number: usize| number * self.parts.len() / self.sums;
         let parts = self.parts.get(at(number)..at(number + 1));
+        let parts = parts.unwrap_or_default();
         sum.fill(0.0);
+        if let Some(padded) = &self.padded {
+            self.shift(context, padded, [x, y], parts, sum);
+            return Ok(());
+        }
         let mut scratch = SCRATCH.take();
         let Scratch {
             columns: gathered,
@@ -173,7 +183,7 @@ impl Weight {
             ..
         } = &mut scratch;
         let mut done = true;
-        for Part { images, lines } in parts.unwrap_or_default() {
+        for Part { images, lines } in parts {
             let each = lines.len() * columns.width;
             let len = images.len() * each;
             for (group, sum) in sum.chunks_exact_mut((terms * outputs).max(1)).enumerate() {
@@ -205,17 +215,100 @@ impl Weight {
         done.then_some(()).ok_or_else(|| MISFIT.into())
     }
 
+    /// Adds the products of some parts, of whole images.
+    fn shift(
+        &self,
+        context: Context<'_>,
+        padded: &Padded,
+        [x, y]: [&[f32]; 2],
+        parts: &[Part],
+        sum: &mut [f32],
+    ) {
+        let Common {
+            groups,
+            inputs,
+            outputs,
+            ..
+        } = self.common;
+        let (elements, positions) = (self.columns.elements, self.columns.positions());
+        let together = parts.iter().map(|p| p.images.len()).max().unwrap_or(0);
+        let (image, pitch) = (padded.image(), padded.covered(together));
+        let plane = together * image;
+        let mut scratch = SCRATCH.take();
+        let columns = floats(&mut scratch.columns, padded.size(inputs, together));
+        let staged = floats(&mut scratch.staged, outputs * pitch);
+        let mut filled = 0;
+        for Part { images, .. } in parts {
+            // What lies between images stays zero, but not what fewer images leave.
+            if filled != images.len() {
+                columns.fill(0.0);
+                staged.fill(0.0);
+                filled = images.len();
+            }
+            let group = (sum.len() / groups.max(1)).max(1);
+            for (group, sum) in sum.chunks_exact_mut(group).enumerate() {
+                for (i, n) in images.clone().enumerate() {
+                    for channel in 0..inputs {
+                        let at = ((n * groups + group) * inputs + channel) * elements;
+                        let to = columns.get_mut(channel * plane + i * image..);
+                        let to = to.unwrap_or_default();
+                        padded.place_elements(context.arch, part(x, at, elements), to);
+                    }
+                    for output in 0..outputs {
+                        let at = ((n * groups + group) * outputs + output) * positions;
+                        let to = staged.get_mut(output * pitch + i * image..);
+                        let to = to.unwrap_or_default();
+                        padded.place_positions(context.arch, part(y, at, positions), to);
+                    }
+                }
+                let x = Shifted {
+                    words: columns,
+                    plane,
+                    shifts: &padded.shifts,
+                };
+                simd::shifted_products(context.arch, x, staged, pitch, sum);
+            }
+        }
+        SCRATCH.set(scratch);
+    }
+
     /// The sum in the order of the weight.
     fn turn(&self, context: Context<'_>, sum: &[f32], out: &mut [f32]) {
         let Common {
             inputs, outputs, ..
         } = self.common;
         let terms = inputs * self.columns.taps;
+        if self.padded.is_some() {
+            return out.iter_mut().zip(sum).for_each(|(out, sum)| *out = *sum);
+        }
         let group = (terms * outputs).max(1);
         for (sum, out) in sum.chunks_exact(group).zip(out.chunks_exact_mut(group)) {
             turn(context, sum, outputs, 0, out, terms);
         }
     }
+}
+
+/// Parts of whole images.
+fn whole(images: usize, together: usize, lines: usize) -> Vec<Part> {
+    let starts = (0..images).step_by(together.max(1));
+    starts
+        .map(|first| Part {
+            images: first..(first + together).min(images),
+            lines: 0..lines,
+        })
+        .collect()
+}
+
+/// Whether to shift images rather than gather them, and how many together. Not where so much would
+/// be padding, or so few elements fit the cache, that only products of few channels gain.
+fn shifted(common: &Common, padded: Padded) -> (Option<Padded>, usize) {
+    let (image, images) = (padded.image(), common.images);
+    let parts = (images * image).div_ceil(PADDED).next_power_of_two().max(4);
+    let room = BLOCK / (common.inputs.max(common.outputs) * image).max(1);
+    let together = images.div_ceil(parts).min(room).max(1);
+    let few = common.inputs.min(common.outputs) < 8;
+    let dense = 4 * padded.count() >= 3 * image && together * image >= PADDED / 4;
+    ((few || dense).then_some(padded), together)
 }
 
 /// `out[j, i] = words[i, first + j]`, where the rows of `words` are `stride` long and those of `out`

@@ -5,15 +5,19 @@ mod float;
 mod fused;
 mod int;
 mod lane;
+mod lines;
 mod random;
 mod reduce;
+mod shifts;
 mod strided;
 mod transpose;
 
 pub(super) use cast::cast;
 pub(super) use fused::{fused, is_fused};
+pub(super) use lines::{collect_lines, spread_lines};
 pub(super) use random::{Key, random};
 pub(super) use reduce::{Block, beyond, extremes, first_extremes, sums};
+pub(super) use shifts::{SHORTEST, Shifted, outputs_at_once, shifted_products, shifted_sums};
 pub(super) use strided::{Strided, gather, scatter};
 pub(super) use transpose::{Rows, TRANSPOSED, transpose};
 
