@@ -1,9 +1,12 @@
 //! Bindings: which ranges of which buffers a kernel binds.
 //!
 //! A buffer that a kernel writes is bound once, with everything the kernel uses of it; operands
-//! are told apart by their base. Operands that read and write the same memory become one.
+//! are told apart by their base. Operands that read and write the same memory become one. Where a
+//! kernel would need more bindings than there are, small tensors in one buffer that it reads share
+//! one, too.
 
 use super::build::PlanError;
+use super::home::is_small;
 use super::{Binding, Factor, Kernel, KernelKind, Plan, Role, Value};
 use crate::{Expr, Program};
 
@@ -15,7 +18,12 @@ pub(super) fn bind(plan: &mut Plan) -> Result<(), PlanError> {
     let mut kernels = std::mem::take(&mut plan.kernels);
     for kernel in &mut kernels {
         merge_in_place(kernel, &plan.values);
-        bindings(kernel, plan)?;
+        bindings(kernel, plan, false)?;
+        if kernel.bindings.len() > plan.target.max_bindings {
+            kernel.bindings.clear();
+            bindings(kernel, plan, true)?;
+        }
+        check_count(kernel, plan)?;
     }
     plan.kernels = kernels;
     Ok(())
@@ -100,7 +108,8 @@ fn renumber(kind: &mut KernelKind, to: &dyn Fn(usize) -> usize) {
     }
 }
 
-fn bindings(kernel: &mut Kernel, plan: &Plan) -> Result<(), PlanError> {
+/// Finds the ranges; with `share`, one for all small tensors of a buffer.
+fn bindings(kernel: &mut Kernel, plan: &Plan, share: bool) -> Result<(), PlanError> {
     let target = &plan.target;
     let align = target.offset_alignment.max(16);
     let value = |o: &super::Operand| {
@@ -112,33 +121,30 @@ fn bindings(kernel: &mut Kernel, plan: &Plan) -> Result<(), PlanError> {
         let Some(own) = value(&kernel.operands[i]) else {
             continue;
         };
-        let shared: Vec<&Value> = kernel
-            .operands
-            .iter()
-            .filter_map(value)
-            .filter(|v| v.buffer == own.buffer)
-            .collect();
         let buffer = plan.buffers.get(own.buffer.index());
         let whole = buffer.is_some_and(|b| b.role == Role::Ring);
         let writes = kernel
             .operands
             .iter()
             .any(|o| o.writes.is_some() && value(o).is_some_and(|v| v.buffer == own.buffer));
+        let small = share && is_small(&own.meta);
+        let beside = |v: &&Value| match writes {
+            true => v.buffer == own.buffer,
+            false => *v == own || small && v.buffer == own.buffer && is_small(&v.meta),
+        };
         let span = |v: &Value| {
             (
                 v.offset,
                 v.offset + v.meta.bytes().next_multiple_of(16) as u64,
             )
         };
-        let (low, high) = match (whole, writes) {
-            (true, _) => (0, buffer.map_or(0, |b| b.bytes)),
-            (_, true) => shared
-                .iter()
-                .map(|v| span(v))
-                .fold((u64::MAX, 0), |(low, high), (a, b)| {
-                    (low.min(a), high.max(b))
-                }),
-            (_, false) => span(own),
+        let (low, high) = if whole {
+            (0, buffer.map_or(0, |b| b.bytes))
+        } else {
+            let spans = kernel.operands.iter().filter_map(value).filter(beside);
+            spans.map(span).fold((u64::MAX, 0), |(low, high), (a, b)| {
+                (low.min(a), high.max(b))
+            })
         };
         let offset = low / align * align;
         let binding = Binding {
@@ -165,6 +171,11 @@ fn bindings(kernel: &mut Kernel, plan: &Plan) -> Result<(), PlanError> {
         kernel.operands[i].base = base;
     }
     bind_errors(kernel, plan);
+    Ok(())
+}
+
+fn check_count(kernel: &Kernel, plan: &Plan) -> Result<(), PlanError> {
+    let target = &plan.target;
     if kernel.bindings.len() > target.max_bindings {
         return Err(PlanError::Bindings {
             label: kernel.label.clone(),

@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use super::builder::Builder;
 use super::cluster::{Clusters, is_memory, strip};
+use super::home::Homes;
 use super::slab::{SlabError, SlabLayout};
 use super::{Plan, ValueId, readback, schedule, update};
 use crate::ops::Op;
@@ -130,8 +131,9 @@ pub fn lower(request: &Request<'_, '_>) -> Result<Plan, PlanError> {
     copy_wanted_leaves(&mut ir);
     let mut builder = Builder::new(request);
     builder.leaves(graph);
-    let destinations = wanted.into_iter().map(|(_, d)| d).collect();
-    let clusters = Clusters::new(&ir, request.target);
+    let destinations: Vec<Destination> = wanted.into_iter().map(|(_, d)| d).collect();
+    let homes = Homes::new(request, &ir, &destinations);
+    let clusters = Clusters::new(&ir, request.target, homes);
     let late = builder.kernels(&ir, &clusters, destinations);
     schedule::order(&mut builder.plan);
     if let Some(optimizer) = request.optimizer {

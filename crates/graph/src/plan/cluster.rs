@@ -15,6 +15,7 @@
 use std::collections::BTreeSet;
 
 use super::domain::Domain;
+use super::home::Homes;
 use crate::ops::{Direction, Op, Reduction};
 use crate::passes::Ir;
 use crate::{DeviceClass, Node, NodeId, Shape, Target};
@@ -54,6 +55,7 @@ pub(crate) struct Clusters<'a> {
     /// Matrix products, and convolutions that are computed like them.
     products: BTreeSet<NodeId>,
     pub(super) roots: BTreeSet<NodeId>,
+    pub(super) homes: Homes,
 }
 
 /// Leaves that lie in memory before the step.
@@ -65,7 +67,7 @@ pub(crate) fn is_memory(op: &Op) -> bool {
 }
 
 impl<'a> Clusters<'a> {
-    pub(crate) fn new(ir: &'a Ir, target: &Target) -> Self {
+    pub(crate) fn new(ir: &'a Ir, target: &Target, homes: Homes) -> Self {
         let mut clusters = Self {
             ir,
             copies: BTreeSet::new(),
@@ -77,6 +79,7 @@ impl<'a> Clusters<'a> {
             again: BTreeSet::new(),
             products: products(ir, target).collect(),
             roots: ir.roots.iter().map(|&r| strip(ir, r)).collect(),
+            homes,
         };
         clusters.require_operands(target);
         clusters.start();

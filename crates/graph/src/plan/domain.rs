@@ -146,7 +146,7 @@ impl Domain {
     }
 
     /// Adjacent axes of one kind as one, without axes of size 1.
-    fn runs(&self) -> Vec<(usize, bool)> {
+    pub(crate) fn runs(&self) -> Vec<(usize, bool)> {
         let mut runs: Vec<(usize, bool)> = Vec::new();
         for (&size, &reduced) in self
             .shape

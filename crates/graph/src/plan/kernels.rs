@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::build::{Destination, PlanError, copy_wanted_leaves};
 use super::builder::{Builder, reading, writing};
 use super::cluster::{Clusters, strip};
+use super::home::Homes;
 use super::kernel::{ConvKernel, KernelKind, MatMulKernel, Matrix, Operand, ScatterKernel};
 use super::lower::{Lowering, collapse, fragment};
 use super::{IndexSite, Readback, Role, ValueId};
@@ -34,7 +35,7 @@ impl Builder {
             max_bindings: usize::MAX,
             ..self.plan.target.clone()
         };
-        let clusters = Clusters::new(&ir, &roomy);
+        let clusters = Clusters::new(&ir, &roomy, Homes::default());
         self.kernels(
             &ir,
             &clusters,

@@ -7,7 +7,8 @@
 //!
 //! A slot is a buffer. Values that live at the same time share one only where that saves a slot,
 //! and then no product touches both: a dispatch may not read and write one buffer through two
-//! bindings, and products are faster where what they read is not also written.
+//! bindings, and products are faster where what they read is not also written. But the small values
+//! of a kernel are together in one slot if it has not bindings enough for all.
 //!
 //! The method is greedy by decreasing size; the result depends on the order of kernels alone.
 //!
@@ -16,6 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::builder::UNPLACED;
+use super::home::is_small;
 use super::{Buffer, BufferId, Factor, Kernel, KernelKind, Plan, Role, ValueId};
 use crate::{DeviceClass, Expr, Program};
 
@@ -60,6 +62,12 @@ pub(super) fn place(plan: &mut Plan) -> Bounds {
         )
     });
     let apart = Apart::new(plan, &allocations);
+    let crowded = crowded(plan);
+    let (together, order): (Vec<usize>, Vec<usize>) = order.into_iter().partition(|&i| {
+        let mut values = allocations[i].values.iter();
+        values.any(|v| crowded.contains(v))
+    });
+    let together = row(&together, &allocations);
     // Allocations and where they begin.
     let mut slots: Vec<Vec<(usize, u64)>> = Vec::new();
     for i in order {
@@ -77,9 +85,10 @@ pub(super) fn place(plan: &mut Plan) -> Bounds {
             None => slots.push(vec![(i, 0)]),
         }
     }
+    slots.extend((!together.is_empty()).then_some(together));
     for (number, slot) in slots.iter().enumerate() {
-        // The first is the largest.
-        let bytes = slot.first().map_or(0, |&(i, _)| allocations[i].bytes);
+        let ends = slot.iter().map(|&(i, at)| at + allocations[i].bytes);
+        let bytes = ends.max().unwrap_or(0);
         let buffer = BufferId(u32::try_from(plan.buffers.len()).unwrap_or(u32::MAX));
         plan.buffers.push(Buffer {
             role: Role::Slot(number),
@@ -105,22 +114,56 @@ impl Allocation {
 
 /// Where allocation `i` can begin in a slot beside those that live at the same time.
 fn gap(slot: &[(usize, u64)], i: usize, allocations: &[Allocation], apart: &Apart) -> Option<u64> {
+    let mut others = slot.iter();
+    if others.any(|&(j, _)| allocations[i].meets(&allocations[j]) && apart.contains(i, j)) {
+        return None;
+    }
+    let size = slot.first().map_or(0, |&(j, _)| allocations[j].bytes);
+    let start = first_gap(slot, i, allocations);
+    (start + allocations[i].bytes <= size).then_some(start)
+}
+
+/// Where allocation `i` can begin in a slot of any size.
+fn first_gap(slot: &[(usize, u64)], i: usize, allocations: &[Allocation]) -> u64 {
     let end = |&(j, offset): &(usize, u64)| (offset + allocations[j].bytes).next_multiple_of(ALIGN);
     let beside = slot
         .iter()
         .filter(|(j, _)| allocations[i].meets(&allocations[*j]));
-    let beside: Vec<_> = beside.copied().collect();
-    if beside.iter().any(|&(j, _)| apart.contains(i, j)) {
-        return None;
+    let mut beside: Vec<_> = beside.collect();
+    beside.sort_unstable_by_key(|other| other.1);
+    let mut start = 0;
+    for other in beside {
+        if start + allocations[i].bytes > other.1 {
+            start = start.max(end(other));
+        }
     }
-    let size = slot.first().map_or(0, |&(j, _)| allocations[j].bytes);
-    let mut starts: Vec<u64> = beside.iter().map(end).chain([0]).collect();
-    starts.sort_unstable();
-    starts.into_iter().find(|&start| {
-        let stop = start + allocations[i].bytes;
-        let mut others = beside.iter();
-        stop <= size && others.all(|other| stop <= other.1 || end(other) <= start)
-    })
+    start
+}
+
+/// A slot as large as these need, and where each begins.
+fn row(members: &[usize], allocations: &[Allocation]) -> Vec<(usize, u64)> {
+    let mut slot = Vec::new();
+    for &i in members {
+        slot.push((i, first_gap(&slot, i, allocations)));
+    }
+    slot
+}
+
+/// The small values of kernels that have not bindings enough for each of them.
+fn crowded(plan: &Plan) -> BTreeSet<ValueId> {
+    let mut crowded = BTreeSet::new();
+    for kernel in &plan.kernels {
+        // Error words, too, need a binding.
+        if kernel.operands.len() < plan.target.max_bindings {
+            continue;
+        }
+        let small = kernel.reads().chain(kernel.writes()).filter(|v| {
+            let value = plan.values.get(v.index());
+            value.is_some_and(|v| v.buffer == UNPLACED && is_small(&v.meta))
+        });
+        crowded.extend(small);
+    }
+    crowded
 }
 
 /// Pairs of allocations that must not share a slot while both live.
@@ -224,7 +267,7 @@ fn allocate(plan: &Plan) -> Vec<Allocation> {
 }
 
 /// May the operand `write` take the place of `read`? Only if each element is read for nothing
-/// but the element that replaces it, and by the last pass that reads at all.
+/// but the element that replaces it, and by no later pass than the one that stores.
 fn in_place(kernel: &Kernel, read: usize, write: usize) -> bool {
     match &kernel.kind {
         KernelKind::Program(program) => element_wise(program, read, write),
@@ -264,7 +307,10 @@ fn element_wise(program: &Program, read: usize, write: usize) -> bool {
     let last = reductions
         .map(|(_, p)| *p)
         .chain(program.stores.iter().map(|s| pass_of(s.value)));
-    same_place && Some(pass_of(store.value)) == last.max()
+    // What belongs to a row is stored after all passes over it.
+    let of_row = !program.is_full_index(&store.index)
+        && program.full().get(store.value.index()) != Some(&true);
+    same_place && (of_row || Some(pass_of(store.value)) == last.max())
 }
 
 /// Gives a transient value the place of a state that it becomes, if nothing reads the old value

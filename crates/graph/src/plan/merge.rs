@@ -3,13 +3,16 @@
 //! Links are tried from the last reader backwards, so that a mask joins the gradient that uses
 //! it rather than the layer it was made from.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::cluster::{Cluster, Clusters, strip};
 use super::domain::Domain;
 use super::view::{Source, source};
 use crate::ops::{Op, Reduce};
 use crate::{Index, Node, NodeId, Shape, Target};
+
+/// Positions up to which a kernel is mostly its launch.
+const SMALL: usize = 1 << 16;
 
 /// Terms in a row beyond which a kernel that reduces rows does not also write them.
 const LONG_ROW: usize = 1 << 17;
@@ -46,7 +49,31 @@ impl Clusters<'_> {
                 }
             }
             if !merged {
-                return;
+                break;
+            }
+        }
+        self.merge_siblings(target);
+    }
+
+    /// Merges small kernels that are ready at the same time and iterate alike: those that read
+    /// what the same kernels make, and those that nothing waits for, of states and parameters
+    /// alone.
+    fn merge_siblings(&mut self, target: &Target) {
+        let mut alike: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+        for (k, cluster) in self.list.iter().enumerate() {
+            let Cluster { nodes, domain, .. } = cluster;
+            let small = cluster.product.is_none() && domain.numel() <= SMALL;
+            let read = self.reads_from(k);
+            let last = |n: &NodeId| self.readers(*n).iter().all(|r| nodes.contains(r));
+            if small && !nodes.is_empty() && (!read.is_empty() || nodes.iter().all(last)) {
+                alike.entry((domain.runs(), read)).or_default().push(k);
+            }
+        }
+        for clusters in alike.into_values() {
+            if let [first, others @ ..] = &clusters[..] {
+                for &k in others {
+                    self.try_merge(k, *first, target);
+                }
             }
         }
     }
@@ -111,7 +138,7 @@ impl Clusters<'_> {
         }
         let row_sum = producer.row_sum.or(reader.row_sum);
         if !nodes.iter().all(|&n| self.aligned(n, &nodes, &domain))
-            || self.operands(&nodes, row_sum) > target.max_bindings - 1
+            || self.operands(&nodes, row_sum, &self.reads(&nodes)) > target.max_bindings - 1
             || self.leaves_and_returns(p, c)
         {
             return false;
@@ -214,18 +241,20 @@ impl Clusters<'_> {
         sources.filter(|s| !nodes.contains(s)).collect()
     }
 
-    /// Tensors that a kernel over these nodes binds, at most.
-    pub(super) fn operands(&self, nodes: &BTreeSet<NodeId>, row_sum: Option<NodeId>) -> usize {
+    /// Bindings of a kernel over these nodes that reads these tensors, at most.
+    pub(super) fn operands(
+        &self,
+        nodes: &BTreeSet<NodeId>,
+        row_sum: Option<NodeId>,
+        reads: &BTreeSet<NodeId>,
+    ) -> usize {
         let written = nodes.iter().filter(|&&n| {
             self.stored.contains(&n) || self.readers(n).iter().any(|r| !nodes.contains(r))
         });
         let checks = nodes
             .iter()
             .any(|&n| matches!(self.node(n).op, Op::CheckIndex { .. }));
-        self.reads(nodes).len()
-            + written.count()
-            + usize::from(checks)
-            + usize::from(row_sum.is_some())
+        self.bindings_of(reads, written.chain(&row_sum)) + usize::from(checks)
     }
 
     /// Is there a way from `p` through other clusters into `c`?

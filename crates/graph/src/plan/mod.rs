@@ -9,6 +9,7 @@ pub(crate) mod cluster;
 mod conv;
 mod display;
 mod domain;
+mod home;
 mod kernel;
 mod kernels;
 mod layerwise;

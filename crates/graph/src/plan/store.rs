@@ -16,8 +16,8 @@ const CHEAP_BROADCAST: usize = 3;
 /// a GPU does while it waits for memory, a software device has to do beside all else.
 const fn cheap_factor(class: DeviceClass) -> usize {
     match class {
-        DeviceClass::Gpu => 12,
-        DeviceClass::Software | DeviceClass::Cpu => 4,
+        DeviceClass::Gpu | DeviceClass::Software => 12,
+        DeviceClass::Cpu => 4,
     }
 }
 
@@ -83,15 +83,15 @@ impl Clusters<'_> {
         }
     }
 
-    /// Tensors that the kernel of a cluster binds.
+    /// Bindings of the kernel of a cluster.
     fn bindings(&self, cluster: usize) -> usize {
         let Cluster { nodes, row_sum, .. } = &self.list[cluster];
         let mut reads = self.reads(nodes);
         self.expand(&mut reads);
-        let read = reads.difference(nodes).count();
-        let written = nodes.iter().filter(|n| self.stored.contains(n)).count();
+        let read = reads.difference(nodes).copied().collect();
+        let written = nodes.iter().filter(|n| self.stored.contains(n));
         let checks = |n: &NodeId| matches!(self.node(*n).op, Op::CheckIndex { .. });
-        read + written + usize::from(nodes.iter().any(checks)) + usize::from(row_sum.is_some())
+        self.bindings_of(&read, written.chain(row_sum)) + usize::from(nodes.iter().any(checks))
     }
 
     /// What is computed again is not read, but its sources are.
@@ -261,12 +261,11 @@ impl Clusters<'_> {
                 return false;
             }
             let mut reads = self.reads(nodes);
-            let others = self.operands(nodes, *row_sum) - reads.len();
             self.expand(&mut reads);
             reads.remove(&id);
             again += leaves.difference(&reads).map(|&l| bytes(l)).sum::<usize>();
             reads.extend(&leaves);
-            if others + reads.len() > target.max_bindings {
+            if self.operands(nodes, *row_sum, &reads) > target.max_bindings {
                 return false;
             }
         }
