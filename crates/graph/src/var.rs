@@ -1,17 +1,21 @@
 //! `Var`: the symbolic value that layers compute with.
 
 mod conv;
+mod indexing;
 mod operand;
 mod operators;
+mod reduce;
 mod resize;
+mod shape;
 mod spatial;
+mod statistics;
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::ops::{
-    ArgReduce, Binary, Composite, Concat, CrossEntropy, Expand, Gather, LogSoftmax, MatMul, Meta,
-    Op, Pad, Permute, Reduce, Reduction, Reshape, Slice, Softmax, Unary,
+    Binary, Composite, CrossEntropy, Expand, LogSoftmax, MatMul, Meta, Op, Pad, Permute, Reshape,
+    Slice, Softmax, Unary,
 };
 use crate::{DType, Graph, IntoShape, NodeId, Scalar, Shape};
 use operand::convert;
@@ -82,6 +86,11 @@ impl<'g> Var<'g> {
         self.id == NodeId::POISON
     }
 
+    /// What stands for a value that could not be built.
+    pub(crate) fn poison(self) -> Self {
+        self.graph.var(NodeId::POISON)
+    }
+
     #[track_caller]
     pub(crate) fn apply(self, op: Op, more: &[Self]) -> Self {
         let inputs: Vec<Self> = std::iter::once(self).chain(more.iter().copied()).collect();
@@ -98,7 +107,7 @@ impl<'g> Var<'g> {
         let other = other.operand(self);
         match broadcast(op.name(), [self, other]) {
             Some([a, b]) => a.apply(Op::Binary(op), &[b]),
-            None => self.graph.var(NodeId::POISON),
+            None => self.poison(),
         }
     }
 
@@ -114,7 +123,7 @@ impl<'g> Var<'g> {
         let (then, otherwise) = otherwise.pair(self, then);
         match broadcast("select", [self, then, otherwise]) {
             Some([c, a, b]) => c.apply(Op::Select, &[a, b]),
-            None => self.graph.var(NodeId::POISON),
+            None => self.poison(),
         }
     }
 
@@ -218,20 +227,6 @@ impl<'g> Var<'g> {
         self.apply(Op::Slice(op), &[])
     }
 
-    /// The range `start..stop` of one axis.
-    #[track_caller]
-    pub fn slice_axis(self, axis: usize, start: usize, stop: usize) -> Self {
-        let rank = self.rank();
-        if axis >= rank {
-            return self
-                .graph
-                .fail("slice", format!("{} has no axis {axis}", self.shape()));
-        }
-        let (mut starts, mut stops) = (vec![0; rank], self.shape().to_vec());
-        (starts[axis], stops[axis]) = (start, stop);
-        self.slice(&starts, &stops, &vec![1; rank])
-    }
-
     /// Surrounds with a constant: so many elements before and after each axis.
     #[track_caller]
     pub fn pad(self, before: &[usize], after: &[usize], value: impl Into<Scalar>) -> Self {
@@ -249,150 +244,7 @@ impl<'g> Var<'g> {
         self.apply(Op::Pad(op), &[])
     }
 
-    /// Joins this and others along one axis, counting from the end when negative.
-    #[track_caller]
-    pub fn concat(self, others: &[Self], axis: isize) -> Self {
-        match self.shape().axis(axis) {
-            Some(axis) => self.apply(Op::Concat(Concat { axis }), others),
-            None => self
-                .graph
-                .fail("concat", format!("{} has no axis {axis}", self.shape())),
-        }
-    }
-
-    // Reductions. An empty list of axes reduces nothing.
-
-    #[track_caller]
-    fn reduce(self, op: Reduction, axes: &[isize]) -> Self {
-        if self.is_poisoned() {
-            return self;
-        }
-        let mut list = Vec::with_capacity(axes.len());
-        for &axis in axes {
-            match self.shape().axis(axis) {
-                Some(a) if !list.contains(&a) => list.push(a),
-                Some(_) => {
-                    return self
-                        .graph
-                        .fail(op.name(), format!("axis {axis} is named twice"));
-                }
-                None => {
-                    let shape = self.shape();
-                    return self
-                        .graph
-                        .fail(op.name(), format!("{shape} has no axis {axis}"));
-                }
-            }
-        }
-        list.sort_unstable();
-        if list.is_empty() {
-            return self;
-        }
-        self.apply(Op::Reduce(Reduce { op, axes: list }), &[])
-    }
-
-    /// Removes the axes that a reduction left with size 1.
-    fn squeeze(self, axes: &[isize], before: Shape) -> Self {
-        let gone: Vec<usize> = axes.iter().filter_map(|&a| before.axis(a)).collect();
-        let kept = (0..self.rank()).filter(|a| !gone.contains(a));
-        self.reshape(kept.map(|a| self.shape()[a]).collect::<Vec<_>>())
-    }
-
-    /// The sum over these axes, which stay with size 1.
-    #[track_caller]
-    pub fn sum_keep(self, axes: &[isize]) -> Self {
-        self.reduce(Reduction::Sum, axes)
-    }
-
-    /// The sum over these axes, which go.
-    #[track_caller]
-    pub fn sum(self, axes: &[isize]) -> Self {
-        self.sum_keep(axes).squeeze(axes, self.shape())
-    }
-
-    /// The sum of all elements, a scalar.
-    #[track_caller]
-    pub fn sum_all(self) -> Self {
-        self.sum(&self.all_axes())
-    }
-
-    /// The largest over these axes, which stay with size 1. Ties share the gradient evenly.
-    #[track_caller]
-    pub fn max_keep(self, axes: &[isize]) -> Self {
-        self.reduce(Reduction::Max, axes)
-    }
-
-    /// The largest over these axes, which go. Ties share the gradient evenly.
-    #[track_caller]
-    pub fn max(self, axes: &[isize]) -> Self {
-        self.max_keep(axes).squeeze(axes, self.shape())
-    }
-
-    /// The smallest over these axes, which stay with size 1. Ties share the gradient evenly.
-    #[track_caller]
-    pub fn min_keep(self, axes: &[isize]) -> Self {
-        self.reduce(Reduction::Min, axes)
-    }
-
-    /// The smallest over these axes, which go. Ties share the gradient evenly.
-    #[track_caller]
-    pub fn min(self, axes: &[isize]) -> Self {
-        self.min_keep(axes).squeeze(axes, self.shape())
-    }
-
-    /// The mean over these axes, which stay with size 1; NaN of nothing.
-    #[track_caller]
-    pub fn mean_keep(self, axes: &[isize]) -> Self {
-        let count: usize = axes
-            .iter()
-            .filter_map(|&a| self.shape().axis(a))
-            .map(|a| self.shape()[a])
-            .product();
-        self.sum_keep(axes) * (1.0 / count as f64)
-    }
-
-    /// The mean over these axes, which go; NaN of nothing.
-    #[track_caller]
-    pub fn mean(self, axes: &[isize]) -> Self {
-        self.mean_keep(axes).squeeze(axes, self.shape())
-    }
-
-    /// The mean of all elements, a scalar.
-    #[track_caller]
-    pub fn mean_all(self) -> Self {
-        self.mean(&self.all_axes())
-    }
-
-    fn all_axes(self) -> Vec<isize> {
-        (0..self.rank()).map(usize::cast_signed).collect()
-    }
-
-    #[track_caller]
-    fn arg_reduce(self, op: Reduction, axis: isize) -> Self {
-        match self.shape().axis(axis) {
-            Some(a) => self
-                .apply(Op::ArgReduce(ArgReduce { op, axis: a }), &[])
-                .squeeze(&[axis], self.shape()),
-            None => {
-                let message = format!("{} has no axis {axis}", self.shape());
-                self.graph.fail(ArgReduce { op, axis: 0 }.name(), message)
-            }
-        }
-    }
-
-    /// The first position of the largest element along one axis, which goes; `i32`.
-    #[track_caller]
-    pub fn argmax(self, axis: isize) -> Self {
-        self.arg_reduce(Reduction::Max, axis)
-    }
-
-    /// The first position of the smallest element along one axis, which goes; `i32`.
-    #[track_caller]
-    pub fn argmin(self, axis: isize) -> Self {
-        self.arg_reduce(Reduction::Min, axis)
-    }
-
-    // Linear algebra, indexing, composites.
+    // Linear algebra, composites.
 
     /// Matrix product over the last two axes; batch axes broadcast. A vector (one axis) counts
     /// as a row on the left and as a column on the right, as in NumPy.
@@ -400,7 +252,7 @@ impl<'g> Var<'g> {
     pub fn matmul(self, other: Self) -> Self {
         let (a, b) = (self, other);
         if a.is_poisoned() || b.is_poisoned() {
-            return self.graph.var(NodeId::POISON);
+            return self.poison();
         }
         match (a.rank(), b.rank()) {
             (0, _) | (_, 0) => {
@@ -440,14 +292,6 @@ impl<'g> Var<'g> {
                 a.apply(Op::MatMul(MatMul::default()), &[b])
             }
         }
-    }
-
-    /// Rows of this table: `[V, r…]` and indices `[i…]` in `0..V` give `[i…, r…]`. A bad index
-    /// makes the step an error.
-    #[track_caller]
-    pub fn gather(self, index: Self) -> Self {
-        let bound = u32::try_from(self.dim(0)).unwrap_or(u32::MAX);
-        self.apply(Op::Gather(Gather), &[index.check_index(bound)])
     }
 
     /// Softmax over the last axis; see [`Softmax`].

@@ -25,15 +25,12 @@ pub(super) fn cases() -> Vec<Case> {
         ("mean", |x, axes| x.mean_keep(axes)),
         ("amax", |x, axes| x.max_keep(axes)),
         ("amin", |x, axes| x.min_keep(axes)),
-        ("logsumexp", |x, axes| {
-            let peak = x.stop_gradient().max_keep(axes);
-            (x - peak).exp().sum_keep(axes).log() + peak
-        }),
-        ("var", |x, axes| variance(x, axes, 1.0)),
-        ("var_biased", |x, axes| variance(x, axes, 0.0)),
-        ("std", |x, axes| variance(x, axes, 1.0).sqrt()),
-        ("norm2", |x, axes| x.square().sum_keep(axes).sqrt()),
-        ("norm1", |x, axes| x.abs().sum_keep(axes)),
+        ("logsumexp", |x, axes| x.logsumexp_keep(axes)),
+        ("var", |x, axes| x.var_keep(axes, 1.0)),
+        ("var_biased", |x, axes| x.var_keep(axes, 0.0)),
+        ("std", |x, axes| x.std_keep(axes, 1.0)),
+        ("norm2", |x, axes| x.norm_keep(axes, 2.0)),
+        ("norm1", |x, axes| x.norm_keep(axes, 1.0)),
     ];
     let mut cases = Vec::new();
     for &(op, f) in ops {
@@ -67,6 +64,15 @@ pub(super) fn cases() -> Vec<Case> {
             vec![x[0].argmax(along), x[0].argmin(along).reshape(shape)]
         }));
     }
+    for axis in 0..3usize {
+        let part = format!("prod.d{axis}");
+        let wanted = [format!("out.{part}"), format!("grad.{part}.x")];
+        let wanted = wanted.each_ref().map(String::as_str);
+        cases.push(Case::new(&file, &part, &["in.x"], &wanted, move |g, x| {
+            let y = x[0].prod(&[axis.cast_signed()]);
+            with_gradients(y, g.full(y.shape(), 1.0), x)
+        }));
+    }
     cases.push(Case::new(
         &file,
         "argmax.flat",
@@ -79,7 +85,7 @@ pub(super) fn cases() -> Vec<Case> {
         vec![
             x[0].sum_all(),
             x[0].mean_all(),
-            variance(x[0], &[0], 1.0).reshape(()),
+            x[0].var(&[0], 1.0),
         ]
     }));
     cases.extend(ties(&file));
@@ -90,6 +96,11 @@ fn ties(file: &Arc<File>) -> Vec<Case> {
     let inputs = ["in.ties"];
     let amax = ["out.ties.amax1", "grad.ties.amax1.x"];
     let maxall = ["out.ties.maxall", "grad.ties.maxall.x"];
+    let max = [
+        "out.ties.max1",
+        "grad.ties.max1.x",
+        "out.ties.max1.idx",
+    ];
     let flip = ["grad.ties.maximum_with_flip.x"];
     vec![
         Case::new(file, "ties.amax1", &inputs, &amax, |g, x| {
@@ -107,19 +118,17 @@ fn ties(file: &Arc<File>) -> Vec<Case> {
             |_, x| vec![x[0].argmax(1)],
         ),
         Case::new(file, "ties.maximum", &inputs, &flip, |g, x| {
-            let column = |i| x[0].slice_axis(1, i, i + 1);
-            let flipped = column(3).concat(&[column(2), column(1), column(0)], 1);
             let dy = g.full([3, 4], 1.0);
-            with_gradients(x[0].maximum(flipped), dy, x).split_off(1)
+            with_gradients(x[0].maximum(x[0].flip(&[1])), dy, x).split_off(1)
+        }),
+        Case::new(file, "ties.max1", &inputs, &max, |g, x| {
+            let dy = g.literal(Array::vector(vec![1.0f32, 2.0, 3.0]));
+            let (value, index) = x[0].max_with_index(1);
+            let mut outputs = with_gradients(value, dy, x);
+            outputs.push(index);
+            outputs
         }),
     ]
-}
-
-/// Divides by `n − correction`.
-fn variance<'g>(x: Var<'g>, axes: &[isize], correction: f64) -> Var<'g> {
-    let count: usize = axes.iter().map(|&a| x.dim(a)).product();
-    let centered = x - x.mean_keep(axes);
-    centered.square().sum_keep(axes) / (count as f64 - correction)
 }
 
 /// The cotangent of the file: `n` even steps from −1, without it, to 1.

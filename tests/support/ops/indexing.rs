@@ -82,5 +82,90 @@ pub(super) fn rows() -> Vec<Row> {
         .sums_over(15)
         .ulps(16.0),
     );
+    rows.extend(along_axes());
+    rows.extend(places());
+    rows.extend(masks());
     rows
+}
+
+/// Positions of an axis, and elements along one.
+fn along_axes() -> Vec<Row> {
+    let mut rows = Vec::new();
+    let shapes: [(&[usize], &[usize], isize); 6] = [
+        (&[7, 4], &[5], 0),
+        (&[4, 7], &[257], 1),
+        (&[3, 7, 5], &[2, 3], -2),
+        (&[2, 1, 3], &[4], 1),
+        (&[3, 5], &[], -1),
+        (&[3, 5], &[0], 1),
+    ];
+    for (dims, index, axis) in shapes {
+        let shape = gradus_graph::Shape::try_new(dims).unwrap();
+        let bound = i32::try_from(shape[shape.axis(axis).unwrap()]).unwrap();
+        let inputs = [Gen::normal(dims), Gen::i32s(index, 0, bound)];
+        let built = row("index_select", inputs, move |_, x| x[0].index_select(x[1], axis));
+        rows.push(built.note(&format!("over {axis}")).sums_over(257));
+    }
+    let shapes: [(&[usize], &[usize], isize); 7] = [
+        (&[7], &[257], 0),
+        (&[3, 7], &[3, 5], 1),
+        (&[7, 3], &[4, 2], 0),
+        (&[3, 7, 5], &[2, 9, 5], -2),
+        (&[1, 1], &[1, 1], 0),
+        (&[3, 5], &[3, 0], 1),
+        (&[5, 70_001], &[2, 70_001], 0),
+    ];
+    for (dims, index, axis) in shapes {
+        let shape = gradus_graph::Shape::try_new(dims).unwrap();
+        let bound = shape[shape.axis(axis).unwrap()];
+        let inputs = [Gen::normal(dims), Gen::u32s(index, u32::try_from(bound).unwrap())];
+        let built = row("take_along_axis", inputs, move |_, x| x[0].take_along_axis(x[1], axis));
+        rows.push(built.note(&format!("over {axis}")).sums_over(257));
+        let inputs = [
+            Gen::normal(dims),
+            Gen::u32s(index, u32::try_from(bound).unwrap()),
+            Gen::normal(index),
+        ];
+        let built = row("scatter_add", inputs, move |_, x| x[0].scatter_add(x[1], x[2], axis));
+        rows.push(built.note(&format!("over {axis}")).sums_over(257));
+    }
+    let inputs = [Gen::normal([3, 4]), Gen::i32s([2, 5], 0, 12)];
+    rows.push(row("take", inputs, |_, x| x[0].take(x[1])).sums_over(10));
+    rows
+}
+
+/// Sums into places.
+fn places() -> Vec<Row> {
+    let count = [Gen::i32s([7], 0, 1), Gen::u32s([257], 7)];
+    let number = [Gen::normal([3, 7]), Gen::i32s([3, 2], 0, 7)];
+    let larger = [Gen::normal([3, 7]), Gen::i32s([2, 5], 0, 7), Gen::normal([4, 6])];
+    vec![
+        row("scatter_add", count, |_, x| x[0].scatter_add(x[1], 1, 0))
+            .note("counts")
+            .parity_only(),
+        row("scatter_add", number, |_, x| x[0].scatter_add(x[1], 0.5, 1)).note("of a number"),
+        row("scatter_add", larger, |_, x| x[0].scatter_add(x[1], x[2], 1))
+            .note("of more than the index")
+            .sums_over(5),
+    ]
+}
+
+fn masks() -> Vec<Row> {
+    let filled = [Gen::normal([3, 5]), Gen::bools([5])];
+    let causal = [Gen::normal([2, 7, 7])];
+    vec![
+        row("masked_fill", filled, |_, x| x[0].masked_fill(x[1], -1.5)),
+        row("masked_fill", causal, |g, x| {
+            let future = g.full([7, 7], true).triu(1);
+            x[0].masked_fill(future, -1e30).softmax()
+        })
+        .note("causal")
+        .ulps(64.0),
+        row("masked_fill", [Gen::normal(()), Gen::bools(())], |_, x| {
+            x[0].masked_fill(x[1], x[0] * 2.0)
+        }),
+        row("one_hot", [Gen::i32s([2, 5], 0, 4)], |_, x| x[0].one_hot(4)),
+        row("one_hot", [Gen::u32s((), 3)], |_, x| x[0].one_hot(3)),
+        row("one_hot", [Gen::i32s([0], 0, 4)], |_, x| x[0].one_hot(4)),
+    ]
 }

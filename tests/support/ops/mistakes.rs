@@ -16,8 +16,8 @@ pub(crate) struct Mistake {
     /// The op that the error names.
     pub(crate) op: &'static str,
     /// What the message must contain.
-    contains: &'static [&'static str],
-    build: fn(&Graph),
+    pub(super) contains: &'static [&'static str],
+    pub(super) build: fn(&Graph),
 }
 
 impl Mistake {
@@ -40,15 +40,15 @@ impl Mistake {
     }
 }
 
-fn f32s<'g>(g: &'g Graph, dims: &[usize]) -> Var<'g> {
+pub(super) fn f32s<'g>(g: &'g Graph, dims: &[usize]) -> Var<'g> {
     g.input("x", dims, DType::F32)
 }
 
-fn i32s<'g>(g: &'g Graph, dims: &[usize]) -> Var<'g> {
+pub(super) fn i32s<'g>(g: &'g Graph, dims: &[usize]) -> Var<'g> {
     g.input("i", dims, DType::I32)
 }
 
-fn bools<'g>(g: &'g Graph, dims: &[usize]) -> Var<'g> {
+pub(super) fn bools<'g>(g: &'g Graph, dims: &[usize]) -> Var<'g> {
     g.input("b", dims, DType::Bool)
 }
 
@@ -490,6 +490,7 @@ pub(crate) fn mistakes() -> Vec<Mistake> {
         let y = other.literal(Array::vector(vec![1.0f32, 2.0, 3.0]));
         foreign(x, y);
     }));
+    all.extend(super::index_mistakes::mistakes());
     all
 }
 

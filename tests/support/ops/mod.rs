@@ -6,6 +6,7 @@ mod composite;
 mod conv;
 mod elementwise;
 mod generate;
+mod index_mistakes;
 mod indexing;
 mod linear;
 mod mistakes;
@@ -13,7 +14,9 @@ mod norm;
 mod pool;
 mod reduce;
 mod resize;
+mod shape;
 mod source;
+mod statistics;
 mod view;
 
 use gradus_cpu::gradcheck;
@@ -64,7 +67,9 @@ pub(crate) fn rows() -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     rows.extend(elementwise::rows());
     rows.extend(view::rows());
+    rows.extend(shape::rows());
     rows.extend(reduce::rows());
+    rows.extend(statistics::rows());
     rows.extend(linear::rows());
     rows.extend(conv::rows());
     rows.extend(pool::rows());

@@ -203,6 +203,7 @@ fn eval_node<T: Float>(
         (Op::Expand(op), [x]) => Some(view::expand(op, x)),
         (Op::Permute(op), [x]) => Some(view::permute(op, x, shape)),
         (Op::Slice(op), [x]) => Some(view::slice(op, x, shape)),
+        (Op::Flip(op), [x]) => Some(view::flip(op, x)),
         (Op::Pad(op), [x]) => Some(view::pad(op, x, shape)),
         (Op::Concat(op), x) => Some(view::concat(op, x, node.meta)),
         (Op::Slide(op), [x]) => Some(view::slide(op, x, shape)),

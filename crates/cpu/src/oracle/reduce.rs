@@ -21,6 +21,9 @@ pub(super) fn reduce<T: Float>(op: &Reduce, x: &Tensor<T>, shape: Shape) -> Tens
         (Values::Float(v), Reduction::Sum) => {
             Values::Float(fold(v, &to, n, T::of(0.0), |a, b| a + b))
         }
+        (Values::Float(v), Reduction::Prod) => {
+            Values::Float(fold(v, &to, n, T::of(1.0), |a, b| a * b))
+        }
         (Values::Float(v), Reduction::Max) => {
             Values::Float(extreme(v, &to, n, T::of(0.0), T::maximum))
         }
@@ -28,9 +31,11 @@ pub(super) fn reduce<T: Float>(op: &Reduce, x: &Tensor<T>, shape: Shape) -> Tens
             Values::Float(extreme(v, &to, n, T::of(0.0), T::minimum))
         }
         (Values::I32(v), Reduction::Sum) => Values::I32(fold(v, &to, n, 0, i32::wrapping_add)),
+        (Values::I32(v), Reduction::Prod) => Values::I32(fold(v, &to, n, 1, i32::wrapping_mul)),
         (Values::I32(v), Reduction::Max) => Values::I32(extreme(v, &to, n, 0, i32::max)),
         (Values::I32(v), Reduction::Min) => Values::I32(extreme(v, &to, n, 0, i32::min)),
         (Values::U32(v), Reduction::Sum) => Values::U32(fold(v, &to, n, 0, u32::wrapping_add)),
+        (Values::U32(v), Reduction::Prod) => Values::U32(fold(v, &to, n, 1, u32::wrapping_mul)),
         (Values::U32(v), Reduction::Max) => Values::U32(extreme(v, &to, n, 0, u32::max)),
         (Values::U32(v), Reduction::Min) => Values::U32(extreme(v, &to, n, 0, u32::min)),
         // The shape rule refuses bool.

@@ -1,6 +1,6 @@
 //! Views: ops that only move elements.
 
-use gradus_graph::ops::{Concat, Expand, Meta, Pad, Permute, Reshape, Slice, Slide};
+use gradus_graph::ops::{Concat, Expand, Flip, Meta, Pad, Permute, Reshape, Slice, Slide};
 use gradus_graph::{Scalar, Shape};
 
 use super::conv::element;
@@ -34,6 +34,17 @@ pub(super) fn slice<T: Float>(op: &Slice, x: &Tensor<T>, shape: Shape) -> Tensor
     let offset = dot(&op.start, &from);
     let strides: Vec<usize> = from.iter().zip(&op.step).map(|(s, n)| s * n).collect();
     let positions = strided(&shape, offset, &strides);
+    Tensor::of(shape, x.values().take(&positions))
+}
+
+pub(super) fn flip<T: Float>(op: &Flip, x: &Tensor<T>) -> Tensor<T> {
+    let (shape, strides) = (x.shape(), x.shape().strides());
+    let mirrored = |at: usize, axis: usize| {
+        let place = at / strides[axis] % shape[axis];
+        at + (shape[axis] - 1 - place) * strides[axis] - place * strides[axis]
+    };
+    let from = |at| op.axes.iter().fold(at, |at, &axis| mirrored(at, axis));
+    let positions: Vec<usize> = (0..shape.numel()).map(from).collect();
     Tensor::of(shape, x.values().take(&positions))
 }
 

@@ -26,7 +26,7 @@ pub use pool::FirstMax;
 pub use real::Real;
 pub use reduce::{ArgReduce, Reduce, Reduction};
 pub use resample::{Resample, Resampling, Rule, Step};
-pub use view::{Concat, Expand, Pad, Permute, Reshape, Slice};
+pub use view::{Concat, Expand, Flip, Pad, Permute, Reshape, Slice};
 pub use window::{Slide, Window};
 
 use crate::{Array, DType, Scalar, Shape, Var};
@@ -95,6 +95,8 @@ pub enum Op {
     Permute(Permute),
     /// Takes a strided range of every axis.
     Slice(Slice),
+    /// Reverses axes.
+    Flip(Flip),
     /// Surrounds with a constant.
     Pad(Pad),
     /// Joins along one axis.
@@ -140,6 +142,7 @@ impl Op {
             Self::Expand(_) => "expand",
             Self::Permute(_) => "permute",
             Self::Slice(_) => "slice",
+            Self::Flip(_) => "flip",
             Self::Pad(_) => "pad",
             Self::Concat(_) => "concat",
             Self::Slide(_) => "slide",
@@ -177,6 +180,7 @@ impl Op {
                 | Self::Expand(_)
                 | Self::Permute(_)
                 | Self::Slice(_)
+                | Self::Flip(_)
                 | Self::Pad(_)
                 | Self::Concat(_)
                 | Self::Slide(_)
@@ -243,6 +247,7 @@ impl Op {
             Self::Expand(op) => op.infer(one()?),
             Self::Permute(op) => op.infer(one()?),
             Self::Slice(op) => op.infer(one()?),
+            Self::Flip(op) => op.infer(one()?),
             Self::Pad(op) => op.infer(one()?),
             Self::Concat(op) => op.infer(inputs),
             Self::Slide(op) => op.infer(one()?),
@@ -270,6 +275,7 @@ impl Op {
             (Self::Expand(op), &[x]) => vec![Some(op.vjp(x, dy))],
             (Self::Permute(op), &[_]) => vec![Some(op.vjp(dy))],
             (Self::Slice(op), &[x]) => vec![Some(op.vjp(x, dy))],
+            (Self::Flip(op), &[_]) => vec![Some(op.vjp(dy))],
             (Self::Pad(op), &[x]) => vec![Some(op.vjp(x, dy))],
             (Self::Concat(op), x) => op.vjp(x, dy),
             (Self::Slide(op), &[_]) => vec![Some(op.vjp(dy))],

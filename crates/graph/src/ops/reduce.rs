@@ -8,6 +8,8 @@ use crate::{DType, Shape, Var};
 pub enum Reduction {
     /// The sum; 0 of nothing.
     Sum,
+    /// The product; 1 of nothing.
+    Prod,
     /// The largest; of nothing an error.
     Max,
     /// The smallest; of nothing an error.
@@ -19,6 +21,7 @@ impl Reduction {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Sum => "sum",
+            Self::Prod => "prod",
             Self::Max => "max",
             Self::Min => "min",
         }
@@ -40,7 +43,8 @@ impl Reduce {
             return Err("expected numbers, found bool; cast it".into());
         }
         let shape = reduced(&x.shape, &self.axes)?;
-        if self.op != Reduction::Sum && self.axes.iter().any(|&a| x.shape[a] == 0) {
+        let is_extreme = matches!(self.op, Reduction::Max | Reduction::Min);
+        if is_extreme && self.axes.iter().any(|&a| x.shape[a] == 0) {
             return Err(format!(
                 "{} of an empty axis of {} is undefined",
                 self.op.name(),
@@ -53,13 +57,28 @@ impl Reduce {
     /// Ties of max and min share the gradient evenly, as PyTorch's `amax` does.
     pub(crate) fn vjp<'g>(&self, x: Var<'g>, y: Var<'g>, dy: Var<'g>) -> Var<'g> {
         let shape = x.shape();
-        if self.op == Reduction::Sum {
-            return dy.expand(shape);
-        }
         let axes: Vec<isize> = self.axes.iter().map(|&a| a.cast_signed()).collect();
+        match self.op {
+            Reduction::Sum => return dy.expand(shape),
+            Reduction::Prod => return dy.expand(shape) * product_of_others(x, y, &axes),
+            Reduction::Max | Reduction::Min => {}
+        }
         let hit = x.eq(y.expand(shape)).cast(DType::F32);
         hit * (dy / hit.sum_keep(&axes)).expand(shape)
     }
+}
+
+/// For each element the product of all others: `y / x` without zeros; the product of all but
+/// the zero at the only zero; else 0.
+fn product_of_others<'g>(x: Var<'g>, y: Var<'g>, axes: &[isize]) -> Var<'g> {
+    let zero = x.eq(0.0);
+    let zeros = zero.cast(DType::F32).sum_keep(axes).expand(x.shape());
+    let filled = zero.select(1.0, x);
+    let only = zero.and(zeros.eq(1.0));
+    only.select(
+        filled.prod_keep(axes).expand(x.shape()),
+        zeros.eq(0.0).select(y.expand(x.shape()) / filled, 0.0),
+    )
 }
 
 /// The first position of an extreme along one axis.

@@ -134,11 +134,10 @@ impl Slice {
             let (size, taken) = (x.shape()[axis], dx.shape()[axis]);
             if step > 1 && taken > 0 {
                 let shape = dx.shape();
-                let mut split = shape.to_vec();
-                split.insert(axis + 1, 1);
-                let mut after = vec![0; split.len()];
-                after[axis + 1] = step - 1;
-                let spread = dx.reshape(split).pad(&vec![0; after.len()], &after, 0.0);
+                let outer = shape[..=axis].iter().product();
+                let inner = shape[axis + 1..].iter().product();
+                let spread = dx.reshape([outer, 1, inner]);
+                let spread = spread.pad(&[0; 3], &[0, step - 1, 0], 0.0);
                 dx = spread.reshape(shape.with_axis(axis, taken * step));
                 let stop = (size - self.start[axis]).min(taken * step);
                 dx = dx.slice_axis(axis, 0, stop);
@@ -150,6 +149,26 @@ impl Slice {
             dx = dx.pad(&before, &after, 0.0);
         }
         dx
+    }
+}
+
+/// Reverses axes: `y[…, i, …] = x[…, size − 1 − i, …]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flip {
+    /// The axes, ascending.
+    pub axes: Vec<usize>,
+}
+
+impl Flip {
+    pub(crate) fn infer(&self, x: Meta) -> Result<Meta, String> {
+        match self.axes.iter().find(|&&a| a >= x.shape.rank()) {
+            Some(axis) => Err(format!("{} has no axis {axis}", x.shape)),
+            None => Ok(x),
+        }
+    }
+
+    pub(crate) fn vjp<'g>(&self, dy: Var<'g>) -> Var<'g> {
+        dy.apply(Op::Flip(self.clone()), &[])
     }
 }
 

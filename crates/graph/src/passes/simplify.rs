@@ -145,6 +145,7 @@ fn empty<'g>(out: &mut Rewriter<'g>, node: &Node, x: &[Var<'g>]) -> Option<Var<'
         }
         Op::Pad(pad) if is_empty(&x[0]) => pad.value,
         Op::Slide(slide) if is_empty(&x[0]) => slide.outside,
+        Op::Reduce(r) if is_empty(&x[0]) => super::split::neutral(r.op, node.meta.dtype),
         _ if x.iter().any(is_empty) || node.meta.shape.numel() == 0 => {
             Scalar::zero(node.meta.dtype)
         }
@@ -171,7 +172,9 @@ fn constant<'g>(out: &mut Rewriter<'g>, node: &Node, x: &[Var<'g>]) -> Option<Va
         .collect();
     let values = values?;
     let value = match &node.op {
-        Op::Reshape(_) | Op::Expand(_) | Op::Permute(_) | Op::Slice(_) => *values.first()?,
+        Op::Reshape(_) | Op::Expand(_) | Op::Permute(_) | Op::Slice(_) | Op::Flip(_) => {
+            *values.first()?
+        }
         Op::Pad(p) if values.first() == Some(&p.value) => p.value,
         Op::Slide(s) if values.first() == Some(&s.outside) => s.outside,
         op => fold::fold(op, &values)?,

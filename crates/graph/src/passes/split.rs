@@ -79,13 +79,16 @@ pub(crate) fn partial(x: Var<'_>, op: Reduction) -> Var<'_> {
 }
 
 /// What changes no reduction.
-fn neutral(op: Reduction, dtype: DType) -> Scalar {
+pub(super) fn neutral(op: Reduction, dtype: DType) -> Scalar {
     match (op, dtype) {
         (Reduction::Max, DType::F32) => Scalar::F32(f64::from(f32::MIN)),
         (Reduction::Min, DType::F32) => Scalar::F32(f64::from(f32::MAX)),
         (Reduction::Max, DType::I32) => Scalar::I32(i32::MIN),
         (Reduction::Min, DType::I32) => Scalar::I32(i32::MAX),
         (Reduction::Min, DType::U32) => Scalar::U32(u32::MAX),
+        (Reduction::Prod, DType::F32) => Scalar::F32(1.0),
+        (Reduction::Prod, DType::I32) => Scalar::I32(1),
+        (Reduction::Prod, DType::U32) => Scalar::U32(1),
         (_, dtype) => Scalar::zero(dtype),
     }
 }

@@ -75,6 +75,13 @@ pub(crate) fn source(
             };
             Source::At(at.iter().enumerate().map(place).collect())
         }
+        Op::Flip(f) => {
+            let place = |(axis, c): (usize, &Index)| match f.axes.contains(&axis) {
+                true => c.scaled(-1).shifted(int(x[axis]) - 1),
+                false => c.clone(),
+            };
+            Source::At(at.iter().enumerate().map(place).collect())
+        }
         Op::Pad(Pad { before, after, .. }) => {
             let inner: Vec<Index> = at
                 .iter()

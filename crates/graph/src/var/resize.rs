@@ -215,7 +215,7 @@ impl<'g> Var<'g> {
         });
         match axes {
             Ok(axes) => match repeats(&axes) {
-                Some(times) => self.repeat(&times),
+                Some(times) => self.repeat_pixels(&times),
                 None => self.resample(axes),
             },
             Err(message) => self.graph.fail("upsample", message),
@@ -228,7 +228,7 @@ impl<'g> Var<'g> {
     }
 
     /// Every element of the spatial axes so many times: a view.
-    fn repeat(self, times: &[usize]) -> Self {
+    fn repeat_pixels(self, times: &[usize]) -> Self {
         let shape = self.shape();
         let (mut split, mut wide, mut whole) = (Vec::new(), Vec::new(), Vec::new());
         for (axis, &size) in shape.iter().enumerate() {

@@ -153,6 +153,7 @@ impl Interpreter<'_> {
             best = Some(match (best, op) {
                 (None, _) => (value, position),
                 (Some((sum, at)), Reduction::Sum) => (binary(Binary::Add, sum, value), at),
+                (Some((all, at)), Reduction::Prod) => (binary(Binary::Mul, all, value), at),
                 (Some(old), Reduction::Max) => better(Binary::Gt, old, (value, position)),
                 (Some(old), Reduction::Min) => better(Binary::Lt, old, (value, position)),
             });

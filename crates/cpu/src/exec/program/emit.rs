@@ -93,8 +93,8 @@ impl<'a> Emitter<'a> {
             _ => return Ok(()),
         };
         let dtype = self.dtype(x)?;
-        if position && op == Reduction::Sum {
-            return Err("a sum has no position".into());
+        if position && !matches!(op, Reduction::Max | Reduction::Min) {
+            return Err(format!("a {} has no position", op.name()));
         }
         let x = self.full(x)?;
         let dst = self.values;

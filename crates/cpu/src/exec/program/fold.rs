@@ -11,7 +11,7 @@ use crate::exec::simd::{self, Arg, Block, beyond};
 /// The state of one reduction for each row of a tile.
 #[derive(Debug, Default)]
 pub(super) struct Accumulator {
-    /// Sums of floats.
+    /// Sums and products of floats.
     sums: Vec<f64>,
     /// Other sums, and extremes.
     words: Vec<u32>,
@@ -26,7 +26,8 @@ impl Accumulator {
         self.words.clear();
         self.columns.clear();
         if sums_floats(fold) {
-            return self.sums.resize(rows, 0.0);
+            let start = if fold.op == Reduction::Prod { 1.0 } else { 0.0 };
+            return self.sums.resize(rows, start);
         }
         self.words.resize(rows, identity(fold));
         self.columns.resize(rows, 0);
@@ -44,6 +45,15 @@ impl Accumulator {
                 Arg::Slice(x) => simd::sums(arch, block(tile, x), &mut self.sums),
             },
             (Reduction::Sum, ..) => self.each(tile, x, |sum, _, x, _| *sum = sum.wrapping_add(x)),
+            (Reduction::Prod, DType::F32, _) => {
+                let (rows, cols) = (tile.rows.len(), tile.cols.len());
+                let (row_pitch, col_pitch) = pitches(tile.order, rows, cols);
+                for (r, product) in self.sums.iter_mut().enumerate() {
+                    let row = (0..cols).map(|c| x.at(r * row_pitch + c * col_pitch));
+                    *product = row.fold(*product, |p, x| p * f64::from(f32::from_bits(x)));
+                }
+            }
+            (Reduction::Prod, ..) => self.each(tile, x, |p, _, x, _| *p = p.wrapping_mul(x)),
             (op, dtype, false) => match x {
                 Arg::Slice(x) if dtype == DType::F32 => {
                     let best = bytemuck::cast_slice_mut(&mut self.words);
@@ -131,9 +141,9 @@ impl Accumulator {
     }
 }
 
-/// True if sums are made in f64.
+/// True if sums, or products, are made in f64.
 fn sums_floats(fold: &Fold) -> bool {
-    fold.op == Reduction::Sum && fold.dtype == DType::F32
+    matches!(fold.op, Reduction::Sum | Reduction::Prod) && fold.dtype == DType::F32
 }
 
 /// A tile of floats.
@@ -161,6 +171,7 @@ fn identity(fold: &Fold) -> u32 {
         (Reduction::Max, DType::I32) => i32::MIN.cast_unsigned(),
         (Reduction::Min, DType::I32) => i32::MAX.cast_unsigned(),
         (Reduction::Min, _) => u32::MAX,
+        (Reduction::Prod, _) => 1,
         _ => 0,
     }
 }

@@ -192,6 +192,7 @@ impl Accumulator {
     fn joined(&self, a: &str, b: &str) -> String {
         match self.op {
             Reduction::Sum => format!("({a} + {b})"),
+            Reduction::Prod => format!("({a} * {b})"),
             Reduction::Max => format!("max({a}, {b})"),
             Reduction::Min => format!("min({a}, {b})"),
         }
@@ -234,6 +235,9 @@ fn identity(op: Reduction, dtype: DType) -> String {
     let lowest = op == Reduction::Max;
     literal(match (op, dtype) {
         (Reduction::Sum, _) => Scalar::zero(dtype),
+        (Reduction::Prod, DType::F32) => Scalar::F32(1.0),
+        (Reduction::Prod, DType::I32) => Scalar::I32(1),
+        (Reduction::Prod, _) => Scalar::U32(1),
         (_, DType::I32) => Scalar::I32(if lowest { i32::MIN } else { i32::MAX }),
         (_, DType::U32) => Scalar::U32(if lowest { 0 } else { u32::MAX }),
         (_, DType::Bool) => Scalar::Bool(!lowest),

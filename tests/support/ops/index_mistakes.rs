@@ -1,0 +1,147 @@
+//! One bad input for each op of shapes and indices: see `mistakes.rs`.
+
+use gradus_graph::Graph;
+
+use super::mistakes::{Mistake, bools, f32s, i32s};
+
+/// The op that the error names, what its message contains, and what is built.
+type Bad = (&'static str, &'static [&'static str], fn(&Graph));
+
+const BAD: &[Bad] = &[
+    ("narrow", &["3 from 2", "axis 1", "[3, 4]"], |g| {
+        f32s(g, &[3, 4]).narrow(-1, 2, 3);
+    }),
+    ("narrow", &["axis 2"], |g| {
+        f32s(g, &[3, 4]).narrow(2, 0, 1);
+    }),
+    ("slice", &["step 0"], |g| {
+        f32s(g, &[5]).slice_step(0, .., 0);
+    }),
+    ("slice", &["[5]", "6"], |g| {
+        f32s(g, &[5]).slice_step(0, 1..6, 1);
+    }),
+    ("stack", &["[3]", "[4]"], |g| {
+        f32s(g, &[3]).stack(&[f32s(g, &[4])], 0);
+    }),
+    ("stack", &["[3]", "axis 2"], |g| {
+        f32s(g, &[3]).stack(&[f32s(g, &[3])], 2);
+    }),
+    ("unsqueeze", &["[3]", "-3"], |g| {
+        f32s(g, &[3]).unsqueeze(-3);
+    }),
+    ("squeeze", &["axis 0", "[3, 1]"], |g| {
+        f32s(g, &[3, 1]).squeeze(&[0]);
+    }),
+    ("split", &["[2, 2]", "axis 0", "[5]"], |g| {
+        f32s(g, &[5]).split(&[2, 2], 0);
+    }),
+    ("chunk", &["at least 1"], |g| {
+        f32s(g, &[5]).chunk(0, 0);
+    }),
+    ("unbind", &["axis 1", "[5]"], |g| {
+        f32s(g, &[5]).unbind(1);
+    }),
+    ("movedim", &["[0, 1]", "[0]"], |g| {
+        f32s(g, &[2, 3]).movedim(&[0, 1], &[0]);
+    }),
+    ("movedim", &["twice"], |g| {
+        f32s(g, &[2, 3]).movedim(&[0, 1], &[0, -2]);
+    }),
+    ("swap_axes", &["axis -3"], |g| {
+        f32s(g, &[2, 3]).swap_axes(0, -3);
+    }),
+    ("flip", &["axis 2", "[2, 3]"], |g| {
+        f32s(g, &[2, 3]).flip(&[2]);
+    }),
+    ("roll", &["[1]", "[0, 1]"], |g| {
+        f32s(g, &[2, 3]).roll(&[1], &[0, 1]);
+    }),
+    ("repeat", &["[2, 3]", "[2]"], |g| {
+        f32s(g, &[2, 3]).repeat(&[2]);
+    }),
+    ("tile", &["too large"], |g| {
+        f32s(g, &[2, 3]).tile(&[usize::MAX]);
+    }),
+    ("repeat_interleave", &["3 counts", "axis 0", "[2]"], |g| {
+        f32s(g, &[2]).repeat_interleave(&[1, 2, 3], 0);
+    }),
+    ("diagonal", &["twice"], |g| {
+        f32s(g, &[2, 3]).diagonal(0, 1, -1);
+    }),
+    ("tril", &["[3]", "2 axes"], |g| {
+        f32s(g, &[3]).tril(0);
+    }),
+    ("triu", &["[]"], |g| {
+        f32s(g, &[]).triu(0);
+    }),
+    ("var", &["i32"], |g| {
+        i32s(g, &[3]).var(&[0], 1.0);
+    }),
+    ("var", &["correction -1"], |g| {
+        f32s(g, &[3]).var(&[0], -1.0);
+    }),
+    ("logsumexp", &["axis 1", "[3]"], |g| {
+        f32s(g, &[3]).logsumexp(&[1]);
+    }),
+    ("norm", &["NaN"], |g| {
+        f32s(g, &[3]).norm(&[0], f64::NAN);
+    }),
+    ("norm", &["i32"], |g| {
+        i32s(g, &[3]).norm(&[0], 2.0);
+    }),
+    ("max", &["[0]", "undefined"], |g| {
+        f32s(g, &[0]).norm(&[0], f64::INFINITY);
+    }),
+    ("any", &["axis 3"], |g| {
+        bools(g, &[2]).any(&[3]);
+    }),
+    ("all", &["twice"], |g| {
+        bools(g, &[2]).all(&[0, -1]);
+    }),
+    ("count_nonzero", &["axis 1"], |g| {
+        bools(g, &[2]).count_nonzero(&[1]);
+    }),
+    ("prod", &["bool"], |g| {
+        bools(g, &[2]).prod(&[0]);
+    }),
+    ("argmax", &["empty axis 0"], |g| {
+        f32s(g, &[0]).max_with_index(0);
+    }),
+    ("index_select", &["axis 2", "[3, 4]"], |g| {
+        f32s(g, &[3, 4]).index_select(i32s(g, &[2]), 2);
+    }),
+    ("check_index", &["f32"], |g| {
+        f32s(g, &[3, 4]).index_select(f32s(g, &[2]), 1);
+    }),
+    ("check_index", &["no rows"], |g| {
+        f32s(g, &[3, 0]).index_select(i32s(g, &[2]), 1);
+    }),
+    ("take_along_axis", &["[4]", "[3, 4]"], |g| {
+        f32s(g, &[3, 4]).take_along_axis(i32s(g, &[4]), 1);
+    }),
+    ("take_along_axis", &["[5, 4]", "axis 1", "[3, 4]"], |g| {
+        f32s(g, &[3, 4]).take_along_axis(i32s(g, &[5, 4]), 1);
+    }),
+    ("scatter_add", &["[2, 2]", "[2, 3]"], |g| {
+        f32s(g, &[3, 4]).scatter_add(i32s(g, &[2, 3]), f32s(g, &[2, 2]), 1);
+    }),
+    ("scatter_add", &["f32", "i32"], |g| {
+        f32s(g, &[3]).scatter_add(i32s(g, &[3]), i32s(g, &[3]), 0);
+    }),
+    ("masked_fill", &["[2, 3]", "[3]"], |g| {
+        f32s(g, &[3]).masked_fill(bools(g, &[2, 3]), 0.0);
+    }),
+    ("select", &["bool", "i32"], |g| {
+        f32s(g, &[3]).masked_fill(i32s(g, &[3]), 0.0);
+    }),
+    ("one_hot", &["0 classes"], |g| {
+        i32s(g, &[3]).one_hot(0);
+    }),
+    ("check_index", &["f32"], |g| {
+        f32s(g, &[3]).one_hot(2);
+    }),
+];
+
+pub(super) fn mistakes() -> impl Iterator<Item = Mistake> {
+    BAD.iter().map(|&(op, contains, build)| Mistake { op, contains, build })
+}
