@@ -49,11 +49,11 @@ pub mod prelude {
     pub use gradus_nn::{
         Accuracy, Activate, Activation, Adagrad, Adam, AdamW, AdaptiveAvgPool, AvgPool, BatchNorm,
         BceWithLogits, BinaryFocal, Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Cosine,
-        CrossEntropy, Cutout, Dense, Dropout, Ema, Flatten, Focal, Functional, GlobalAvgPool,
-        GroupNorm, InstanceNorm, Lamb, Loss, MaxPool, Metric, Mse, MultiStep, Network, Nll,
-        Normalize, OneCycle, OptimizerExt, Pad, PixelShuffle, PixelUnshuffle, Plateau, RandomCrop,
-        RandomFlip, Reduction, RmsProp, Schedule, Sequential, Sgd, StepDecay, Upsample, Vars,
-        Warmup, init, schedule,
+        CrossEntropy, Cutout, Dense, Dropout, Ema, Embedding, EmbeddingBag, Flatten, Focal,
+        Functional, GlobalAvgPool, GroupNorm, InstanceNorm, Lamb, Loss, MaxPool, Metric, Mse,
+        MultiStep, Network, Nll, Normalize, OneCycle, OptimizerExt, Pad, PixelShuffle,
+        PixelUnshuffle, Plateau, Pooling, RandomCrop, RandomFlip, Reduction, RmsProp, Schedule,
+        Sequential, Sgd, StepDecay, Upsample, Vars, Warmup, init, schedule,
     };
     pub use gradus_train::{
         Compile, Device, Fit, History, IntoModel, Model, Params, Samples, Scores, params,

@@ -1,9 +1,11 @@
 //! `Var`: the symbolic value that layers compute with.
 
 mod conv;
+mod einsum;
 mod indexing;
 mod operand;
 mod operators;
+mod order;
 mod reduce;
 mod resize;
 mod shape;

@@ -27,8 +27,9 @@ pub mod schedule;
 pub use augment::{Cutout, Normalize, RandomCrop, RandomFlip};
 pub use layers::{
     Activate, Activation, AdaptiveAvgPool, AvgPool, BatchNorm, Conv, Conv1d, Conv2d, ConvTranspose,
-    ConvTranspose1d, ConvTranspose2d, Dense, Dropout, Flatten, GlobalAvgPool, GroupNorm,
-    InstanceNorm, MaxPool, Pad, PixelShuffle, PixelUnshuffle, Sequential, Upsample,
+    ConvTranspose1d, ConvTranspose2d, Dense, Dropout, Embedding, EmbeddingBag, Flatten,
+    GlobalAvgPool, GroupNorm, InstanceNorm, MaxPool, Pad, PixelShuffle, PixelUnshuffle, Pooling,
+    Sequential, Unembedding, Upsample,
 };
 pub use loss::{BceWithLogits, BinaryFocal, CrossEntropy, Focal, Loss, Mse, Nll, Reduction};
 pub use metric::{Accuracy, Metric};

@@ -47,6 +47,7 @@ fn scatter(device: &Device, sizes: [usize; 3]) -> anyhow::Result<()> {
     let kind = KernelKind::ScatterAdd(ScatterKernel {
         x: 0,
         index: 1,
+        order: None,
         out: 2,
         count,
         rows,

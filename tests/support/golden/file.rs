@@ -50,6 +50,15 @@ impl File {
         }
     }
 
+    /// The name of a parameter here. One of a layer that has no other is named as the layer is.
+    pub(crate) fn parameter(&self, path: &str) -> String {
+        let name = format!("w.{path}");
+        match self.tensors.contains_key(&name) {
+            true => name,
+            false => name.trim_end_matches(".weight").to_string(),
+        }
+    }
+
     /// The names of all tensors.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)

@@ -4,6 +4,7 @@
 mod activations;
 mod broadcast;
 mod conv;
+mod embedding;
 mod file;
 mod losses;
 mod network;
@@ -40,6 +41,7 @@ pub(crate) fn cases() -> Vec<Case> {
         activations::cases(),
         broadcast::cases(),
         conv::cases(),
+        embedding::cases(),
         reductions::cases(),
         losses::cases(),
         norm::cases(),
@@ -69,7 +71,7 @@ impl Case {
         let mut fed = Fed::inputs(self.inputs.clone());
         let params = graph.params().into_iter();
         fed.params = params
-            .map(|p| self.file.get(&format!("w.{}", p.name)))
+            .map(|p| self.file.get(&self.file.parameter(&p.name)))
             .collect();
         let [before, after] = self.states;
         let states = graph

@@ -9,6 +9,9 @@ use super::{Case, File, one, with_gradients};
 /// The reduction that keeps its axes.
 type Function = for<'g> fn(Var<'g>, &[isize]) -> Var<'g>;
 
+/// A running result along an axis.
+type Scan = for<'g> fn(Var<'g>, isize) -> Var<'g>;
+
 const AXES: [(&str, &[isize]); 6] = [
     ("d0", &[0]),
     ("d1", &[1]),
@@ -72,6 +75,18 @@ pub(super) fn cases() -> Vec<Case> {
             let y = x[0].prod(&[axis.cast_signed()]);
             with_gradients(y, g.full(y.shape(), 1.0), x)
         }));
+        let scans: [(&str, Scan); 2] = [
+            ("cumsum", |x, axis| x.cumsum(axis)),
+            ("cumprod", |x, axis| x.cumprod(axis)),
+        ];
+        for (op, f) in scans {
+            let part = format!("{op}.d{axis}");
+            let wanted = [format!("out.{part}"), format!("grad.{part}.x")];
+            let wanted = wanted.each_ref().map(String::as_str);
+            cases.push(Case::new(&file, &part, &["in.x"], &wanted, move |_, x| {
+                with_gradients(f(x[0], axis.cast_signed()), x[0], x)
+            }));
+        }
     }
     cases.push(Case::new(
         &file,
@@ -82,11 +97,7 @@ pub(super) fn cases() -> Vec<Case> {
     ));
     let wanted = ["out.big.sum", "out.big.mean", "out.big.var"];
     cases.push(Case::new(&file, "big", &["in.big"], &wanted, |_, x| {
-        vec![
-            x[0].sum_all(),
-            x[0].mean_all(),
-            x[0].var(&[0], 1.0),
-        ]
+        vec![x[0].sum_all(), x[0].mean_all(), x[0].var(&[0], 1.0)]
     }));
     cases.extend(ties(&file));
     cases
@@ -96,11 +107,7 @@ fn ties(file: &Arc<File>) -> Vec<Case> {
     let inputs = ["in.ties"];
     let amax = ["out.ties.amax1", "grad.ties.amax1.x"];
     let maxall = ["out.ties.maxall", "grad.ties.maxall.x"];
-    let max = [
-        "out.ties.max1",
-        "grad.ties.max1.x",
-        "out.ties.max1.idx",
-    ];
+    let max = ["out.ties.max1", "grad.ties.max1.x", "out.ties.max1.idx"];
     let flip = ["grad.ties.maximum_with_flip.x"];
     vec![
         Case::new(file, "ties.amax1", &inputs, &amax, |g, x| {

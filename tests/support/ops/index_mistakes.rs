@@ -1,6 +1,7 @@
 //! One bad input for each op of shapes and indices: see `mistakes.rs`.
 
-use gradus_graph::Graph;
+use gradus_graph::{Graph, Layer, Scope, Var};
+use gradus_nn::{Embedding, EmbeddingBag};
 
 use super::mistakes::{Mistake, bools, f32s, i32s};
 
@@ -140,8 +141,87 @@ const BAD: &[Bad] = &[
     ("check_index", &["f32"], |g| {
         f32s(g, &[3]).one_hot(2);
     }),
+    ("cumsum", &["axis 1", "[3]"], |g| {
+        f32s(g, &[3]).cumsum(1);
+    }),
+    ("cumprod", &["bool"], |g| {
+        bools(g, &[3]).cumprod(0);
+    }),
+    ("cummax", &["axis -2"], |g| {
+        f32s(g, &[3]).cummax(-2);
+    }),
+    ("linear_scan", &["[4]", "[3]"], |g| {
+        f32s(g, &[3]).linear_scan(f32s(g, &[4]), 0);
+    }),
+    ("linear_scan", &["i32", "f32"], |g| {
+        f32s(g, &[3]).linear_scan(i32s(g, &[3]), 0);
+    }),
+    ("argsort", &["axis 1", "[3]"], |g| {
+        f32s(g, &[3]).argsort(1);
+    }),
+    ("argsort", &["bool"], |g| {
+        bools(g, &[3]).sort(0);
+    }),
+    ("topk", &["k 4", "axis 0", "[3]"], |g| {
+        f32s(g, &[3]).topk(4, 0);
+    }),
+    ("median", &["axis 0", "empty"], |g| {
+        f32s(g, &[0]).median(0);
+    }),
+    ("einsum", &["`ij,jk`", "2 operands", "found 1"], |g| {
+        g.einsum("ij,jk", &[f32s(g, &[2, 3])]);
+    }),
+    ("einsum", &["`ij`", "2 labels", "[3]"], |g| {
+        g.einsum("ij->i", &[f32s(g, &[3])]);
+    }),
+    ("einsum", &["label j", "3 and 4"], |g| {
+        g.einsum("ij,jk", &[f32s(g, &[2, 3]), f32s(g, &[4, 5])]);
+    }),
+    ("einsum", &["label i", "2 and 3"], |g| {
+        g.einsum("ii", &[f32s(g, &[2, 3])]);
+    }),
+    ("einsum", &["`k`", "no operand"], |g| {
+        g.einsum("ij->k", &[f32s(g, &[2, 3])]);
+    }),
+    ("einsum", &["`i`", "twice"], |g| {
+        g.einsum("ij->ii", &[f32s(g, &[2, 3])]);
+    }),
+    ("einsum", &["`1`", "no letter"], |g| {
+        g.einsum("i1->i", &[f32s(g, &[2, 3])]);
+    }),
+    ("einsum", &["f32", "i32"], |g| {
+        g.einsum("i,i", &[f32s(g, &[3]), i32s(g, &[3])]);
+    }),
+    ("embedding", &["i32 or u32", "f32 [3]"], |g| {
+        layer(g, &Embedding::new(5, 2), f32s(g, &[3]));
+    }),
+    ("embedding", &["[0, 2]"], |g| {
+        layer(g, &Embedding::new(0, 2), i32s(g, &[3]));
+    }),
+    ("embedding", &["padding_idx 5", "5 tokens"], |g| {
+        layer(g, &Embedding::new(5, 2).padding_idx(5), i32s(g, &[3]));
+    }),
+    ("embedding_bag", &["f32"], |g| {
+        layer(g, &EmbeddingBag::new(5, 2), f32s(g, &[3]));
+    }),
+    ("embedding_bag", &["one token"], |g| {
+        layer(g, &EmbeddingBag::new(5, 2), i32s(g, &[]));
+    }),
+    ("unembedding", &["[batch, …, 2]", "[3, 4]"], |g| {
+        layer(g, &Embedding::new(5, 2).unembedding(), f32s(g, &[3, 4]));
+    }),
 ];
 
+/// A layer, on the line of its row.
+#[track_caller]
+fn layer<'g>(g: &'g Graph, layer: &dyn Layer, x: Var<'g>) {
+    Scope::root(g, true).apply("layer", layer, x);
+}
+
 pub(super) fn mistakes() -> impl Iterator<Item = Mistake> {
-    BAD.iter().map(|&(op, contains, build)| Mistake { op, contains, build })
+    BAD.iter().map(|&(op, contains, build)| Mistake {
+        op,
+        contains,
+        build,
+    })
 }

@@ -4,13 +4,16 @@
 
 mod composite;
 mod conv;
+mod einsum;
 mod elementwise;
+mod embedding;
 mod generate;
 mod index_mistakes;
 mod indexing;
 mod linear;
 mod mistakes;
 mod norm;
+mod order;
 mod pool;
 mod reduce;
 mod resize;
@@ -24,6 +27,7 @@ use gradus_graph::philox::{Rng, stream};
 use gradus_graph::{Array, DType, Graph, Var, step_row, vjp};
 
 use super::evaluator::{Evaluator, Fed};
+use super::golden::initial_values;
 use super::parity;
 pub(crate) use generate::Gen;
 pub(crate) use mistakes::mistakes;
@@ -76,6 +80,9 @@ pub(crate) fn rows() -> Vec<Row> {
     rows.extend(norm::rows());
     rows.extend(resize::rows());
     rows.extend(indexing::rows());
+    rows.extend(order::rows());
+    rows.extend(einsum::rows());
+    rows.extend(embedding::rows());
     rows.extend(source::rows());
     rows.extend(composite::rows());
     rows
@@ -84,7 +91,7 @@ pub(crate) fn rows() -> Vec<Row> {
 /// A graph that a row makes, with values for its leaves.
 pub(crate) struct Traced<'g> {
     pub(crate) fed: Fed,
-    /// The result, then the gradients of the float inputs.
+    /// The result, then the gradients of the float inputs and of the parameters.
     pub(crate) wanted: Vec<Var<'g>>,
 }
 
@@ -147,12 +154,14 @@ impl Row {
         let inputs: Vec<Var<'g>> = vars.iter().map(|&x| wrap(x)).collect();
         let y = wrap((self.build)(graph, &inputs));
         let mut fed = Fed::inputs(values);
+        fed.params = initial_values(graph);
         fed.row[step_row::OPTIMIZER as usize] = 1f32.to_bits();
         let mut wanted = vec![y];
         if self.gradient && y.dtype() == DType::F32 {
             let mut rng = Rng::new(1, stream(&self.name(), 0));
             let dy = graph.input("dy", y.shape(), DType::F32);
             fed.inputs.push(Gen::normal(y.shape()).sample(&mut rng));
+            let vars = [vars, graph.param_vars()].concat();
             wanted.extend(vjp(y, dy, &vars).into_iter().flatten());
         }
         Traced { fed, wanted }

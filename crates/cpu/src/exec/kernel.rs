@@ -7,7 +7,9 @@ use super::conv::Conv;
 use super::matmul::MatMul;
 use super::memory::{Home, MAX_WRITTEN, Memory, Place};
 use super::program::Compiled;
+use super::scan::Scan;
 use super::scatter::Scatter;
+use super::sort::Sort;
 use super::storage::size;
 use super::take::Take;
 use super::words::Words;
@@ -28,6 +30,8 @@ enum Body {
     MatMul(Box<MatMul>),
     Conv(Box<Conv>),
     Scatter(Scatter),
+    Scan(Scan),
+    Sort(Sort),
     Take(Take),
 }
 
@@ -38,16 +42,22 @@ impl Prepared {
     /// If it is malformed or reaches outside of its operands.
     pub(super) fn new(kernel: &Kernel, plan: &Plan, buffers: &[usize]) -> Result<Self, String> {
         let (places, written) = places(kernel, buffers)?;
+        let dtype = |operand: usize| {
+            let read = kernel.operands.get(operand).and_then(|o| o.reads);
+            let value = read.and_then(|v| plan.values.get(v.index()));
+            value
+                .map(|v| v.meta.dtype)
+                .ok_or_else(|| format!("operand {operand} is not read"))
+        };
         let body = match &kernel.kind {
             KernelKind::Program(program) => Body::Program(Compiled::new(program, &places)?),
             KernelKind::MatMul(matmul) => Body::MatMul(Box::new(MatMul::new(matmul, &places)?)),
             KernelKind::Conv(conv) => Body::Conv(Box::new(Conv::new(conv, &places)?)),
             KernelKind::ScatterAdd(scatter) => {
-                let x = kernel.operands.get(scatter.x).and_then(|o| o.reads);
-                let value = x.and_then(|v| plan.values.get(v.index()));
-                let dtype = value.ok_or("there is nothing to sum")?.meta.dtype;
-                Body::Scatter(Scatter::new(scatter, dtype, &places)?)
+                Body::Scatter(Scatter::new(scatter, dtype(scatter.x)?, &places)?)
             }
+            KernelKind::Scan(scan) => Body::Scan(Scan::new(scan, dtype(scan.x)?, &places)?),
+            KernelKind::Sort(sort) => Body::Sort(Sort::new(sort, dtype(sort.x)?, &places)?),
             KernelKind::Take(take) => Body::Take(Take::new(take, &places)?),
         };
         Ok(Self {
@@ -72,7 +82,18 @@ impl Prepared {
             }
             Body::MatMul(matmul) => matmul.run(context, &mut memory),
             Body::Conv(conv) => conv.run(context, &mut memory),
-            Body::Scatter(scatter) => scatter.run(&mut memory),
+            Body::Scatter(scatter) => {
+                scatter.run(&mut memory);
+                Ok(())
+            }
+            Body::Scan(scan) => {
+                scan.run(&mut memory);
+                Ok(())
+            }
+            Body::Sort(sort) => {
+                sort.run(&mut memory);
+                Ok(())
+            }
             Body::Take(take) => take.run(context, &mut memory),
         };
         exchange(&self.written, buffers, &mut taken);
@@ -85,6 +106,8 @@ impl Prepared {
             Body::Program(_) => "program",
             Body::MatMul(_) | Body::Conv(_) => "gemm",
             Body::Scatter(_) => "scatter",
+            Body::Scan(_) => "scan",
+            Body::Sort(_) => "sort",
             Body::Take(_) => "take",
         }
     }

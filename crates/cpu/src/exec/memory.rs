@@ -1,5 +1,7 @@
 //! Where operands lie, and what a kernel may touch while it runs.
 
+use std::borrow::Cow;
+
 use super::words::Words;
 
 /// The most buffers that one kernel may write.
@@ -115,6 +117,18 @@ impl<'a> Memory<'a> {
             words,
             base: distance(place.start, 0),
         })
+    }
+
+    /// The first words of an operand, to be used while another one is written: a copy if both lie
+    /// in one buffer.
+    pub(super) fn snapshot(&self, place: &Place, words: usize) -> Cow<'a, [u32]> {
+        match self.read_only(place) {
+            Some(window) => Cow::Borrowed(window.slice(0, words).unwrap_or_default()),
+            None => {
+                let copy = self.read(place).slice(0, words).map(<[u32]>::to_vec);
+                Cow::Owned(copy.unwrap_or_default())
+            }
+        }
     }
 
     /// An operand that the kernel writes.

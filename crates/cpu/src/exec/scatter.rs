@@ -41,26 +41,19 @@ impl Scatter {
     }
 
     /// Computes it.
-    ///
-    /// # Errors
-    /// If an operand that is read lies in memory that is written.
-    pub(super) fn run(&self, memory: &mut Memory<'_>) -> Result<(), String> {
+    pub(super) fn run(&self, memory: &mut Memory<'_>) {
         let ScatterKernel {
             count, rows, width, ..
         } = self.kernel;
-        let operands = memory.read_only(&self.x).zip(memory.read_only(&self.index));
-        let Some((x, index)) = operands else {
-            return Err("a table cannot be summed in place".into());
-        };
-        let x = x.slice(0, count * width).unwrap_or_default();
-        let index = index.slice(0, count).unwrap_or_default();
+        let x = memory.snapshot(&self.x, count * width);
+        let index = memory.snapshot(&self.index, count);
         let mut out = memory.write(&self.out);
         let Some(out) = out.slice(0, rows * width) else {
-            return Ok(());
+            return;
         };
         // All bits 0 are 0 of every dtype.
         out.fill(0);
-        for (row, &to) in x.chunks_exact(width.max(1)).zip(index) {
+        for (row, &to) in x.chunks_exact(width.max(1)).zip(index.iter()) {
             let start = (to as usize).saturating_mul(width);
             // A bad index was reported and replaced when it was checked.
             let Some(sum) = out.get_mut(start..start.saturating_add(width)) else {
@@ -76,6 +69,5 @@ impl Scatter {
                     .for_each(|(s, x)| *s = s.wrapping_add(*x));
             }
         }
-        Ok(())
     }
 }

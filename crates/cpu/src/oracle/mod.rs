@@ -13,6 +13,8 @@ mod error;
 mod gather;
 mod matmul;
 mod reduce;
+mod scan;
+mod sort;
 mod source;
 mod tensor;
 mod train;
@@ -209,10 +211,12 @@ fn eval_node<T: Float>(
         (Op::Slide(op), [x]) => Some(view::slide(op, x, shape)),
         (Op::Reduce(op), [x]) => Some(reduce::reduce(op, x, shape)),
         (Op::ArgReduce(op), [x]) => Some(reduce::arg_reduce(op, x, shape)),
+        (Op::Scan(op), x) => scan::scan(op, x),
+        (Op::ArgSort(op), [x] | [x, _]) => sort::argsort(op, x),
         (Op::MatMul(op), [a, b]) => matmul::matmul(op, a, b, shape),
         (Op::Conv(op), [a, b]) => conv::conv(op, a, b, shape),
         (Op::Gather(_), [x, index]) => gather::gather(x, index, shape),
-        (Op::ScatterAdd(_), [x, index]) => gather::scatter_add(x, index, shape),
+        (Op::ScatterAdd(_), [x, index] | [x, index, _]) => gather::scatter_add(x, index, shape),
         (Op::StopGradient, [x]) => Some((*x).clone()),
         (Op::Composite(op), x) => {
             let inner = composite(op.as_ref(), x, feeds);

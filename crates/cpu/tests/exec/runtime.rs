@@ -27,6 +27,7 @@ fn scattered_rows_are_summed_in_order() {
         let kernel = ScatterKernel {
             x: 0,
             index: 1,
+            order: None,
             out: 2,
             count,
             rows,

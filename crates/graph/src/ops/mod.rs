@@ -10,6 +10,8 @@ mod pool;
 mod real;
 mod reduce;
 mod resample;
+mod scan;
+mod sort;
 mod view;
 mod window;
 
@@ -26,6 +28,9 @@ pub use pool::FirstMax;
 pub use real::Real;
 pub use reduce::{ArgReduce, Reduce, Reduction};
 pub use resample::{Resample, Resampling, Rule, Step};
+pub use scan::{Scan, Scanning};
+pub(crate) use scan::{around, shifted};
+pub use sort::ArgSort;
 pub use view::{Concat, Expand, Flip, Pad, Permute, Reshape, Slice};
 pub use window::{Slide, Window};
 
@@ -107,13 +112,18 @@ pub enum Op {
     Reduce(Reduce),
     /// The first position of the largest or smallest element along one axis (to size 1), `i32`.
     ArgReduce(ArgReduce),
+    /// Running results along one axis.
+    Scan(Scan),
+    /// Positions along the last axis in the order of their elements, `i32`.
+    ArgSort(ArgSort),
     /// Batched matrix product.
     MatMul(MatMul),
     /// Convolution, or one of its gradients.
     Conv(Conv),
     /// Rows of a table.
     Gather(Gather),
-    /// Sums rows into a table.
+    /// Sums rows into a table. A third input may name the order of the indices, as
+    /// [`Op::ArgSort`] gives it; it does not change the result.
     ScatterAdd(ScatterAdd),
     /// The identity, with no gradient.
     StopGradient,
@@ -148,6 +158,8 @@ impl Op {
             Self::Slide(_) => "slide",
             Self::Reduce(op) => op.op.name(),
             Self::ArgReduce(op) => op.name(),
+            Self::Scan(op) => op.op.name(),
+            Self::ArgSort(_) => "argsort",
             Self::MatMul(_) => "matmul",
             Self::Conv(op) => op.name(),
             Self::Gather(_) => "gather",
@@ -185,6 +197,12 @@ impl Op {
                 | Self::Concat(_)
                 | Self::Slide(_)
         )
+    }
+
+    /// True for ops that no other is computed with: a kernel of their own reads their inputs from
+    /// memory and writes their result there.
+    pub(crate) fn is_alone(&self) -> bool {
+        matches!(self, Self::ScatterAdd(_) | Self::Scan(_) | Self::ArgSort(_))
     }
 
     /// Shape and dtype of the result for inputs of these shapes and dtypes; the message says
@@ -253,10 +271,15 @@ impl Op {
             Self::Slide(op) => op.infer(one()?),
             Self::Reduce(op) => op.infer(one()?),
             Self::ArgReduce(op) => op.infer(one()?),
+            Self::Scan(op) => op.infer(inputs),
+            Self::ArgSort(op) => op.infer(inputs),
             Self::MatMul(op) => two().and_then(|(a, b)| op.infer(a, b)),
             Self::Conv(op) => two().and_then(|(a, b)| op.infer(a, b)),
             Self::Gather(op) => two().and_then(|(x, i)| op.infer(x, i)),
-            Self::ScatterAdd(op) => two().and_then(|(x, i)| op.infer(x, i)),
+            Self::ScatterAdd(op) => match *inputs {
+                [x, index] | [x, index, _] => op.infer(x, index),
+                _ => Err(format!("expected 2 or 3 inputs, found {}", inputs.len())),
+            },
             Self::StopGradient => one(),
             Self::Composite(op) => op.infer(inputs),
         }
@@ -283,6 +306,7 @@ impl Op {
             (Self::MatMul(op), &[a, b]) => op.vjp(a, b, dy).map(Some).to_vec(),
             (Self::Conv(op), &[a, b]) => op.vjp(a, b, dy).map(Some).to_vec(),
             (Self::Gather(op), &[x, i]) => vec![Some(op.vjp(x, i, dy)), None],
+            (Self::Scan(op), x) => op.vjp(x, y, dy),
             (Self::ScatterAdd(op), &[_, i]) => vec![Some(op.vjp(i, dy)), None],
             (Self::Composite(op), x) => op.vjp(x, y, dy),
             // StopGradient, index ops and sources.

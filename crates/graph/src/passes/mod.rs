@@ -5,7 +5,9 @@
 
 mod expand;
 mod fold;
+mod scan;
 mod simplify;
+mod sort;
 pub(crate) mod split;
 
 pub(crate) use split::partial;
@@ -142,6 +144,8 @@ pub(crate) fn run(mut ir: Ir, target: &Target) -> Ir {
         ir = expand::run(&ir);
     }
     ir = simplify::run(&ir);
+    ir = sort::run(&ir, target);
+    ir = scan::run(&ir, target);
     ir = split::run(&ir, target);
     simplify::run(&ir)
 }

@@ -98,6 +98,15 @@ fn renumber(kind: &mut KernelKind, to: &dyn Fn(usize) -> usize) {
         }
         KernelKind::ScatterAdd(s) => {
             (s.x, s.index, s.out) = (to(s.x), to(s.index), to(s.out));
+            s.order = s.order.map(to);
+        }
+        KernelKind::Scan(s) => {
+            (s.x, s.out) = (to(s.x), to(s.out));
+            s.a = s.a.map(to);
+        }
+        KernelKind::Sort(s) => {
+            (s.x, s.out) = (to(s.x), to(s.out));
+            s.order = s.order.map(to);
         }
         KernelKind::Take(t) => {
             t.order = to(t.order);

@@ -139,7 +139,7 @@ impl<'a> Clusters<'a> {
                         }
                     }
                 }
-                Op::ScatterAdd(_) => {
+                ref op if op.is_alone() => {
                     for &x in &node.inputs {
                         self.require(strip(self.ir, x));
                     }
@@ -188,7 +188,7 @@ impl<'a> Clusters<'a> {
                 domain,
                 product: self.is_product(id).then_some(id),
                 row_sum: None,
-                alone: matches!(node.op, Op::ScatterAdd(_)),
+                alone: node.op.is_alone(),
             });
         }
     }
@@ -259,7 +259,8 @@ impl<'a> Clusters<'a> {
     pub(super) fn fused_inputs(&self, id: NodeId) -> Vec<NodeId> {
         let node = self.node(id);
         match &node.op {
-            Op::MatMul(_) | Op::Conv(_) | Op::ScatterAdd(_) => Vec::new(),
+            Op::MatMul(_) | Op::Conv(_) => Vec::new(),
+            op if op.is_alone() => Vec::new(),
             Op::Gather(_) => vec![node.inputs[1]],
             _ => node.inputs.clone(),
         }
@@ -317,6 +318,8 @@ fn virtual_nodes(ir: &Ir) -> Vec<bool> {
             | Op::Conv(_)
             | Op::ArgReduce(_)
             | Op::ScatterAdd(_)
+            | Op::Scan(_)
+            | Op::ArgSort(_)
             | Op::Gather(_)
             | Op::CheckIndex { .. } => false,
             _ => node.inputs.iter().all(|x| made[x.index()]),

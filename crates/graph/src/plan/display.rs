@@ -163,6 +163,8 @@ fn size(kind: &KernelKind) -> String {
             format!("{} {groups}{m}×{n}×{k}", c.conv.name())
         }
         KernelKind::ScatterAdd(s) => format!("scatter {} → {}×{}", s.count, s.rows, s.width),
+        KernelKind::Scan(s) => format!("scan {}×{}×{}", s.outer, s.length, s.inner),
+        KernelKind::Sort(s) => format!("sort {}×{} in runs of {}", s.rows, s.length, s.run),
         KernelKind::Take(t) => format!("take {} of {}", t.count, t.samples),
     }
 }
@@ -187,7 +189,23 @@ fn part(kind: &KernelKind, operand: usize) -> String {
                 one(sum, "sum"),
             ]
         }
-        KernelKind::ScatterAdd(s) => vec![one(s.x, "x"), one(s.index, "index"), one(s.out, "out")],
+        KernelKind::ScatterAdd(s) => {
+            let order = s.order.unwrap_or(usize::MAX);
+            vec![
+                one(s.x, "x"),
+                one(s.index, "index"),
+                one(order, "order"),
+                one(s.out, "out"),
+            ]
+        }
+        KernelKind::Scan(s) => {
+            let a = s.a.unwrap_or(usize::MAX);
+            vec![one(a, "a"), one(s.x, "x"), one(s.out, "out")]
+        }
+        KernelKind::Sort(s) => {
+            let order = s.order.unwrap_or(usize::MAX);
+            vec![one(s.x, "x"), one(order, "order"), one(s.out, "out")]
+        }
         KernelKind::Take(t) => vec![one(t.order, "order")],
         KernelKind::Program(_) => Vec::new(),
     };

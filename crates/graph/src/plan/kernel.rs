@@ -1,6 +1,6 @@
 //! One dispatch: how it is computed, over which memory, and what it means.
 
-use crate::ops::Conv;
+use crate::ops::{Conv, Scanning};
 use crate::plan::{BufferId, ValueId};
 use crate::{Expr, ExprId, Node, NodeId, Program};
 
@@ -74,6 +74,10 @@ pub enum KernelKind {
     Conv(ConvKernel),
     /// An ordered sum of rows into a table.
     ScatterAdd(ScatterKernel),
+    /// Running results along an axis.
+    Scan(ScanKernel),
+    /// The order of elements.
+    Sort(SortKernel),
     /// Takes the batch from a resident data set.
     Take(TakeKernel),
 }
@@ -161,6 +165,9 @@ pub struct ScatterKernel {
     pub x: usize,
     /// Operand `[count]`, integers.
     pub index: usize,
+    /// Operand `[count]`, `i32`, if known: the positions in ascending order of their indices, equal
+    /// ones in ascending order.
+    pub order: Option<usize>,
     /// Operand `[rows, width]`.
     pub out: usize,
     /// Positions.
@@ -169,6 +176,47 @@ pub struct ScatterKernel {
     pub rows: usize,
     /// Elements of a row.
     pub width: usize,
+}
+
+/// `out[o, i, c]` from `out` at the position before `i` and `x[o, i, c]`, as [`Scanning`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScanKernel {
+    /// How.
+    pub op: Scanning,
+    /// From the end.
+    pub reverse: bool,
+    /// Operand of the factors, of a linear scan.
+    pub a: Option<usize>,
+    /// Operand `[outer, length, inner]`.
+    pub x: usize,
+    /// Operand `[outer, length, inner]`.
+    pub out: usize,
+    /// Blocks.
+    pub outer: usize,
+    /// Positions of a line.
+    pub length: usize,
+    /// Lines of a block.
+    pub inner: usize,
+}
+
+/// `out[r, …]`: the positions of each run of a row in the order of their elements `x[r, …]`, equal
+/// ones in ascending order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SortKernel {
+    /// Operand `[rows, length]`.
+    pub x: usize,
+    /// Operand `[rows, length]`, `i32`, if known: the result for runs half as long.
+    pub order: Option<usize>,
+    /// Operand `[rows, length]`, `i32`.
+    pub out: usize,
+    /// Rows.
+    pub rows: usize,
+    /// Positions of a row.
+    pub length: usize,
+    /// Positions of a run.
+    pub run: usize,
+    /// The largest first.
+    pub descending: bool,
 }
 
 /// `out[j][i, …] = resident[j][order[batch + i], …]` for every input `j`; `batch` comes from the
@@ -205,7 +253,7 @@ impl KernelKind {
             Self::Program(program) => Some(program),
             Self::MatMul(MatMulKernel { epilogue, .. })
             | Self::Conv(ConvKernel { epilogue, .. }) => Some(epilogue),
-            Self::ScatterAdd(_) | Self::Take(_) => None,
+            Self::ScatterAdd(_) | Self::Scan(_) | Self::Sort(_) | Self::Take(_) => None,
         }
     }
 
@@ -215,7 +263,7 @@ impl KernelKind {
             Self::Program(program) => Some(program),
             Self::MatMul(MatMulKernel { epilogue, .. })
             | Self::Conv(ConvKernel { epilogue, .. }) => Some(epilogue),
-            Self::ScatterAdd(_) | Self::Take(_) => None,
+            Self::ScatterAdd(_) | Self::Scan(_) | Self::Sort(_) | Self::Take(_) => None,
         }
     }
 }

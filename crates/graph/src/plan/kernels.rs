@@ -6,7 +6,9 @@ use super::build::{Destination, PlanError, copy_wanted_leaves};
 use super::builder::{Builder, reading, writing};
 use super::cluster::{Clusters, strip};
 use super::home::Homes;
-use super::kernel::{ConvKernel, KernelKind, MatMulKernel, Matrix, Operand, ScatterKernel};
+use super::kernel::{
+    ConvKernel, KernelKind, MatMulKernel, Matrix, Operand, ScanKernel, ScatterKernel, SortKernel,
+};
 use super::lower::{Lowering, collapse, fragment};
 use super::{IndexSite, Readback, Role, ValueId};
 use crate::ops::Op;
@@ -121,7 +123,7 @@ impl Builder {
         stores: &BTreeMap<NodeId, Vec<ValueId>>,
     ) {
         let cluster = &clusters.list[k];
-        let is_scatter = |id: &NodeId| matches!(ir.node(*id).op, Op::ScatterAdd(_));
+        let is_alone = |id: &NodeId| ir.node(*id).op.is_alone();
         // Programs store a node in several places; other kernels write once and are copied from.
         let mut written: Vec<(ValueId, NodeId)> = Vec::new();
         let mut once = None;
@@ -131,7 +133,7 @@ impl Builder {
                 continue;
             }
             let mut places = self.places(ir, clusters, id, stores);
-            if is_scatter(&id) || cluster.row_sum == Some(id) {
+            if is_alone(&id) || cluster.row_sum == Some(id) {
                 let first = places.remove(0);
                 once = Some((first, id));
                 copies.extend(places.into_iter().map(|place| (first, place)));
@@ -146,9 +148,9 @@ impl Builder {
         let mut lowering = Lowering::new(ir, clusters, k, self.plan.sites.len());
         let mut kind = match (
             cluster.product,
-            cluster.nodes.iter().copied().find(is_scatter),
+            cluster.nodes.iter().copied().find(is_alone),
         ) {
-            (_, Some(id)) => scatter(ir, id, &mut lowering),
+            (_, Some(id)) => super::alone::kernel(ir, id, STORES, &mut lowering),
             (Some(product), _) => product_kernel(ir, product, &mut lowering),
             _ => KernelKind::Program(Default::default()),
         };
@@ -178,6 +180,8 @@ impl Builder {
                 (2 * groups * m * n * k + sums) as u64 + work(&c.epilogue)
             }
             KernelKind::ScatterAdd(s) => (s.count * s.width) as u64,
+            KernelKind::Scan(s) => (s.outer * s.length * s.inner) as u64,
+            KernelKind::Sort(_) => 0,
             KernelKind::Take(_) => 0,
         };
         let values: BTreeMap<NodeId, ValueId> =
@@ -233,23 +237,6 @@ impl Builder {
             });
         }
     }
-}
-
-/// An ordered sum of rows; loads become operands 0 and 1, the result operand 2.
-fn scatter(ir: &Ir, id: NodeId, lowering: &mut Lowering<'_>) -> KernelKind {
-    let node = ir.node(id);
-    let [x, index] = [strip(ir, node.inputs[0]), strip(ir, node.inputs[1])];
-    let (rows, width) = (node.meta.shape[0], node.meta.shape[1..].iter().product());
-    let count = ir.node(index).meta.shape.numel();
-    let (x, index) = (lowering.load(x), lowering.load(index));
-    KernelKind::ScatterAdd(ScatterKernel {
-        x,
-        index,
-        out: STORES,
-        count,
-        rows,
-        width,
-    })
 }
 
 /// A product, without its epilogue.
@@ -314,7 +301,9 @@ fn renumber(kind: &mut KernelKind, base: usize) {
     match kind {
         KernelKind::MatMul(MatMulKernel { row_sum, .. })
         | KernelKind::Conv(ConvKernel { row_sum, .. }) => row_sum.iter_mut().for_each(moved),
-        KernelKind::ScatterAdd(s) => moved(&mut s.out),
+        KernelKind::ScatterAdd(ScatterKernel { out, .. })
+        | KernelKind::Scan(ScanKernel { out, .. })
+        | KernelKind::Sort(SortKernel { out, .. }) => moved(out),
         KernelKind::Program(_) | KernelKind::Take(_) => {}
     }
     if let Some(program) = kind.program_mut() {

@@ -1,5 +1,6 @@
 //! Plans: one step as plain data that a person can print and a program can recompute.
 
+mod alone;
 mod bill;
 mod bind;
 mod build;
@@ -29,7 +30,7 @@ pub use check::CheckError;
 
 pub use kernel::{
     Binding, ConvKernel, Factor, Fragment, Kernel, KernelKind, MatMulKernel, Matrix, Operand,
-    ScatterKernel, TakeKernel,
+    ScanKernel, ScatterKernel, SortKernel, TakeKernel,
 };
 pub use slab::{Run, Segment, SlabError, SlabLayout};
 

@@ -36,10 +36,12 @@ impl Clusters<'_> {
         };
         // Results of products and reductions first: they are what others are computed from.
         for &id in &order {
-            let anchor = matches!(
-                self.node(id).op,
-                Op::MatMul(_) | Op::Conv(_) | Op::Reduce(_) | Op::ArgReduce(_) | Op::ScatterAdd(_)
-            );
+            let op = &self.node(id).op;
+            let anchor = op.is_alone()
+                || matches!(
+                    op,
+                    Op::MatMul(_) | Op::Conv(_) | Op::Reduce(_) | Op::ArgReduce(_)
+                );
             if anchor && !self.foreign_readers(id).is_empty() {
                 self.stored.insert(id);
             }
@@ -169,7 +171,7 @@ impl Clusters<'_> {
                 let base = |x| super::operand::base(self.ir, x);
                 vec![base(x(0)), base(x(1))]
             }
-            Op::ScatterAdd(_) => vec![strip(self.ir, x(0)), strip(self.ir, x(1))],
+            op if op.is_alone() => node.inputs.iter().map(|&x| strip(self.ir, x)).collect(),
             Op::Gather(_) => vec![strip(self.ir, x(0)), x(1)],
             _ => node.inputs.clone(),
         }
@@ -198,16 +200,16 @@ impl Clusters<'_> {
             }
             let node = self.node(n);
             let anchor = !self.is_total(n)
-                && matches!(
-                    node.op,
-                    Op::MatMul(_)
-                        | Op::Conv(_)
-                        | Op::Reduce(_)
-                        | Op::ArgReduce(_)
-                        | Op::ScatterAdd(_)
-                        | Op::Gather(_)
-                        | Op::CheckIndex { .. }
-                );
+                && (node.op.is_alone()
+                    || matches!(
+                        node.op,
+                        Op::MatMul(_)
+                            | Op::Conv(_)
+                            | Op::Reduce(_)
+                            | Op::ArgReduce(_)
+                            | Op::Gather(_)
+                            | Op::CheckIndex { .. }
+                    ));
             if is_memory(&node.op) || (n != id && (self.stored.contains(&n) || anchor)) {
                 leaves.insert(n);
             } else if anchor {

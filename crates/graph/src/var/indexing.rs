@@ -63,6 +63,18 @@ impl<'g> Var<'g> {
         }
     }
 
+    /// As [`Var::take_along_axis`], by positions that an op of ours has made: they are not checked.
+    #[track_caller]
+    pub(super) fn picked(self, order: Self, axis: isize) -> Self {
+        match self.named_axis("take_along_axis", axis) {
+            Some(axis) => {
+                let flat = self.flattened(order, axis);
+                self.flatten(0).apply(Op::Gather(Gather), &[flat])
+            }
+            None => self.poison(),
+        }
+    }
+
     /// Adds elements at places along one axis, as PyTorch's `scatter_add`:
     /// `y[…, index[…, i, …], …] += src[…, i, …]`, repeated places in ascending order of position.
     ///
@@ -88,15 +100,11 @@ impl<'g> Var<'g> {
             return None;
         }
         let (shape, want) = (src.shape(), index.shape());
-        let fail = |message| {
-            self.graph.fail(op, message);
-            None
-        };
         if src.dtype() != self.dtype() || self.dtype() == DType::Bool {
             let (to, from) = (self.dtype(), src.dtype());
-            return fail(format!(
-                "expected numbers of one dtype, found {to} and {from}"
-            ));
+            let message = format!("expected numbers of one dtype, found {to} and {from}");
+            self.graph.fail(op, message);
+            return None;
         }
         if shape.rank() == 0 {
             return Some(src.expand(want));
@@ -104,7 +112,9 @@ impl<'g> Var<'g> {
         let fits =
             shape.rank() == want.rank() && want.iter().zip(shape.iter()).all(|(w, s)| w <= s);
         if !fits {
-            return fail(format!("values {shape} for an index {want}"));
+            let message = format!("values {shape} for an index {want}");
+            self.graph.fail(op, message);
+            return None;
         }
         let start = vec![0; want.rank()];
         Some(src.slice(&start, &want, &vec![1; want.rank()]))
@@ -114,9 +124,12 @@ impl<'g> Var<'g> {
     #[track_caller]
     fn flat_index(self, op: &'static str, index: Self, axis: isize) -> Option<Self> {
         let axis = self.named_axis(op, axis)?;
+        if index.is_poisoned() {
+            return None;
+        }
         let (shape, want) = (self.shape(), index.shape());
         let fits = |a: usize| a == axis || want[a] <= shape[a];
-        if !index.is_poisoned() && !(want.rank() == shape.rank() && (0..want.rank()).all(fits)) {
+        if want.rank() != shape.rank() || !(0..want.rank()).all(fits) {
             let message = format!(
                 "an index {want} along axis {axis} of {shape} needs as many axes, and at most its \
                  size on the others"
@@ -124,12 +137,17 @@ impl<'g> Var<'g> {
             self.graph.fail(op, message);
             return None;
         }
-        let strides = shape.strides();
-        let mut flat = self.positions(op, index, axis)? * size(strides[axis]);
-        for other in (0..shape.rank()).filter(|&a| a != axis && want[a] > 1) {
+        Some(self.flattened(self.positions(op, index, axis)?, axis))
+    }
+
+    /// For each position along `axis`, its element of this in row-major order.
+    fn flattened(self, positions: Self, axis: usize) -> Self {
+        let (strides, want) = (self.shape().strides(), positions.shape());
+        let mut flat = positions * size(strides[axis]);
+        for other in (0..want.rank()).filter(|&a| a != axis && want[a] > 1) {
             flat = flat + self.graph.iota(want, other) * size(strides[other]);
         }
-        Some(flat)
+        flat
     }
 
     /// These indices into an axis, checked, as `i32`.

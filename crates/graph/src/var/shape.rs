@@ -40,37 +40,26 @@ impl<'g> Var<'g> {
         }
     }
 
-    /// Every `step`-th position of a range of one axis. Negative ends count from the end, and a
-    /// negative step walks the range from its last position: `slice_step(0, .., -1)` reverses,
-    /// `slice_step(0, 1..-1, 2)` takes positions 1, 3, … without the last.
+    /// Every `step`-th position of a range of one axis. A negative step walks the range from its last
+    /// position: `slice_step(0, .., -1)` reverses, `slice_step(0, 1..8, -3)` takes 7, 4 and 1.
     #[track_caller]
-    pub fn slice_step(self, axis: isize, range: impl RangeBounds<isize>, step: isize) -> Self {
+    pub fn slice_step(self, axis: isize, range: impl RangeBounds<usize>, step: isize) -> Self {
         let Some(axis) = self.named_axis("slice", axis) else {
             return self.poison();
         };
         let size = self.shape()[axis];
-        let place = |at: isize| match at < 0 {
-            true => at.checked_add_unsigned(size),
-            false => Some(at),
+        let start = match range.start_bound() {
+            Bound::Included(&at) => Some(at),
+            Bound::Excluded(&at) => at.checked_add(1),
+            Bound::Unbounded => Some(0),
         };
-        let ends = match (range.start_bound(), range.end_bound()) {
-            (Bound::Excluded(_), _) => None,
-            (start, end) => {
-                let start = match start {
-                    Bound::Included(&at) | Bound::Excluded(&at) => place(at),
-                    Bound::Unbounded => Some(0),
-                };
-                let stop = match end {
-                    Bound::Included(&at) => place(at).and_then(|at| at.checked_add(1)),
-                    Bound::Excluded(&at) => place(at),
-                    Bound::Unbounded => place(0).and_then(|at| at.checked_add_unsigned(size)),
-                };
-                start.zip(stop)
-            }
+        let stop = match range.end_bound() {
+            Bound::Included(&at) => at.checked_add(1),
+            Bound::Excluded(&at) => Some(at),
+            Bound::Unbounded => Some(size),
         };
-        let inside = |at: isize| usize::try_from(at).ok().filter(|&at| at <= size);
-        let ends = ends.and_then(|(start, stop)| inside(start).zip(inside(stop)));
-        let Some((start, stop)) = ends.filter(|(start, stop)| start <= stop && step != 0) else {
+        let inside = |&(start, stop): &(usize, usize)| start <= stop && stop <= size && step != 0;
+        let Some((start, stop)) = start.zip(stop).filter(inside) else {
             let bounds = (range.start_bound(), range.end_bound());
             let message = format!(
                 "range {bounds:?} step {step} is not inside axis {axis} of {}",
@@ -116,14 +105,13 @@ impl<'g> Var<'g> {
             let message = format!("shapes {} and {} differ", self.shape(), other.shape());
             return self.graph.fail("stack", message);
         }
-        let parts: Vec<Self> = all.map(|v| v.new_axis("stack", axis)).collect();
-        match parts.split_first() {
-            Some((first, rest)) if !first.is_poisoned() => {
-                let rank = first.rank().cast_signed();
-                first.concat(rest, if axis < 0 { axis + rank } else { axis })
-            }
-            _ => self.poison(),
+        let first = self.new_axis("stack", axis);
+        if first.is_poisoned() {
+            return first;
         }
+        let rest: Vec<Self> = others.iter().map(|v| v.reshape(first.shape())).collect();
+        let rank = first.rank().cast_signed();
+        first.concat(&rest, if axis < 0 { axis + rank } else { axis })
     }
 
     /// A new axis of size 1, which becomes axis `axis` of the result.
@@ -200,7 +188,7 @@ impl<'g> Var<'g> {
         let size = self.shape()[number];
         let each = size.div_ceil(count).max(1);
         let mut sizes = vec![each; size / each];
-        if size % each != 0 || size == 0 {
+        if !size.is_multiple_of(each) || size == 0 {
             sizes.push(size % each);
         }
         self.split(&sizes, axis)
@@ -342,22 +330,20 @@ impl<'g> Var<'g> {
             return self.poison();
         };
         let size = self.shape()[number];
-        let fail = |message| self.graph.fail("repeat_interleave", message);
         let total = match *counts {
             [count] => size.checked_mul(count),
             _ if counts.len() == size => counts.iter().try_fold(0usize, |s, &n| s.checked_add(n)),
             _ => {
-                let shape = self.shape();
-                return fail(format!(
-                    "{} counts for axis {number} of {shape}",
-                    counts.len()
-                ));
+                let (found, shape) = (counts.len(), self.shape());
+                let message = format!("{found} counts for axis {number} of {shape}");
+                return self.graph.fail("repeat_interleave", message);
             }
         };
         let long = total.filter(|&n| i32::try_from(n).is_ok());
         let shape = long.and_then(|n| Shape::try_new(&self.shape().with_axis(number, n)));
         let Some(shape) = shape else {
-            return fail(format!("{} becomes too large", self.shape()));
+            let message = format!("{} becomes too large", self.shape());
+            return self.graph.fail("repeat_interleave", message);
         };
         if let [count] = *counts {
             let outer = self.shape()[..=number].iter().product();

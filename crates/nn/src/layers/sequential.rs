@@ -9,8 +9,8 @@ use gradus_graph::{Border, Layer, PerAxis, PerAxisFactor, PerSide, Scope, Var};
 use crate::{Cutout, Normalize, RandomCrop, RandomFlip};
 
 use super::{
-    Activation, AvgPool, BatchNorm, Conv1d, Conv2d, Dense, Dropout, Flatten, GlobalAvgPool,
-    GroupNorm, InstanceNorm, MaxPool, Pad, PixelShuffle, PixelUnshuffle, Upsample,
+    Activation, AvgPool, BatchNorm, Conv1d, Conv2d, Dense, Dropout, Embedding, Flatten,
+    GlobalAvgPool, GroupNorm, InstanceNorm, MaxPool, Pad, PixelShuffle, PixelUnshuffle, Upsample,
 };
 
 /// Layers one after another. Parameters are named by position as in PyTorch, layers without
@@ -66,6 +66,13 @@ impl Sequential {
     #[track_caller]
     pub fn dense(self, units: usize) -> Self {
         self.layer(Dense::new(units))
+    }
+
+    /// Adds a table with a vector of `width` numbers for each of `tokens`; see [`Embedding`].
+    #[must_use]
+    #[track_caller]
+    pub fn embedding(self, tokens: usize, width: usize) -> Self {
+        self.layer(Embedding::new(tokens, width))
     }
 
     /// Adds a convolution over `[N, C, L]`: `filters` channels, a kernel of this size, stride 1,

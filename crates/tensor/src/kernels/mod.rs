@@ -11,7 +11,9 @@ mod memory;
 mod module;
 pub mod program;
 mod reads;
+mod scan;
 mod scatter;
+mod sort;
 mod take;
 mod value;
 mod writer;
@@ -81,6 +83,10 @@ pub enum Variant {
     Matmul(matmul::Variant),
     /// The only one of a scatter.
     Scatter,
+    /// The only one of a scan.
+    Scan,
+    /// The only one of a sort.
+    Sort,
     /// The only one of a batch's gather.
     Take,
 }
@@ -91,6 +97,8 @@ impl fmt::Display for Variant {
             Self::Program(variant) => variant.fmt(f),
             Self::Matmul(variant) => variant.fmt(f),
             Self::Scatter => f.write_str("scatter"),
+            Self::Scan => f.write_str("scan"),
+            Self::Sort => f.write_str("sort"),
             Self::Take => f.write_str("take"),
         }
     }
@@ -106,6 +114,8 @@ pub fn choose(plan: &Plan, kernel: &Kernel) -> Variant {
         KernelKind::MatMul(m) => Variant::Matmul(matmul::choose(m.into(), &plan.target)),
         KernelKind::Conv(c) => Variant::Matmul(matmul::choose(c.into(), &plan.target)),
         KernelKind::ScatterAdd(_) => Variant::Scatter,
+        KernelKind::Scan(_) => Variant::Scan,
+        KernelKind::Sort(_) => Variant::Sort,
         KernelKind::Take(_) => Variant::Take,
     }
 }
@@ -125,7 +135,10 @@ pub fn variants(plan: &Plan, kernel: &Kernel) -> Vec<Variant> {
             let all = matmul::variants(c.into(), &plan.target).into_iter();
             all.map(Variant::Matmul).collect()
         }
-        KernelKind::ScatterAdd(_) | KernelKind::Take(_) => vec![choose(plan, kernel)],
+        KernelKind::ScatterAdd(_)
+        | KernelKind::Scan(_)
+        | KernelKind::Sort(_)
+        | KernelKind::Take(_) => vec![choose(plan, kernel)],
     }
 }
 
@@ -156,6 +169,8 @@ pub fn shader(plan: &Plan, kernel: &Kernel, variant: Variant) -> Result<Shader, 
         (KernelKind::MatMul(m), Variant::Matmul(v)) => matmul::shader(m, memory, v),
         (KernelKind::Conv(c), Variant::Matmul(v)) => matmul::conv_shader(c, memory, v),
         (KernelKind::ScatterAdd(s), Variant::Scatter) => scatter::shader(s, memory, &plan.target),
+        (KernelKind::Scan(s), Variant::Scan) => scan::shader(s, memory),
+        (KernelKind::Sort(s), Variant::Sort) => sort::shader(s, memory),
         (KernelKind::Take(t), Variant::Take) => take::shader(t, memory),
         _ => Err(ShaderError::Variant(variant)),
     }

@@ -2,9 +2,13 @@
 //! `index[i] = v`, in ascending order.
 //!
 //! No float atomics: each element of the table belongs to one invocation. An invocation owns one
-//! column, or four, of a block of rows; it clears them, then walks all positions and adds those
-//! that fall into its block. Every index is read once for each block and column, so blocks are as
-//! large as the device can be kept busy with.
+//! column, or four, of a block of rows.
+//!
+//! If the order of the indices is known, the terms of a row are neighbours in it: the invocation
+//! finds the first of its block by bisection and walks rows and terms together. The whole reads each
+//! term once and writes each row once. Otherwise, with few positions, it clears its rows, walks
+//! all positions and adds those that fall into its block. Every index is read once for each block
+//! and column then, so blocks are as large as the device can be kept busy with.
 
 use gradus_graph::plan::ScatterKernel;
 use gradus_graph::{DType, DeviceClass, Target};
@@ -34,9 +38,10 @@ pub(super) fn shader(
             memory.note_singles(operand);
         }
     }
-    let wanted = match target.class {
-        DeviceClass::Gpu => 1 << 16,
-        DeviceClass::Software | DeviceClass::Cpu => 1 << 8,
+    let wanted = match (target.class, kernel.order) {
+        (DeviceClass::Gpu, Some(_)) => 1 << 18,
+        (DeviceClass::Gpu, None) => 1 << 16,
+        (DeviceClass::Software | DeviceClass::Cpu, _) => 1 << 8,
     };
     let cols = kernel.width / unit;
     let blocks = (wanted / cols.max(1)).clamp(1, kernel.rows.max(1));
@@ -64,27 +69,83 @@ pub(super) fn shader(
         wide,
         cols,
     };
-    out.block("for (var row = low; row < high; row++)", |out| {
-        access.store(out, kernel.out, "row", &format!("{ty}()"));
-    });
-    walk(&mut out, kernel, &access)?;
+    let mut functions = Writer::new();
+    if let Some(order) = kernel.order {
+        functions.block("fn row_at(place: u32) -> u32", |out| {
+            let at = format!("u32({})", memory.load(order, "place"));
+            let index = memory.load(kernel.index, &at);
+            out.line(format_args!("return u32({index});"));
+        });
+        sorted(&mut out, kernel, order, &access, &ty)?;
+    } else {
+        out.block("for (var row = low; row < high; row++)", |out| {
+            access.store(out, kernel.out, "row", &format!("{ty}()"));
+        });
+        walk(&mut out, kernel, &access)?;
+    }
     Entry {
         name: "scatter_add",
         invocations: [INVOCATIONS, 1],
         groups: total.div_ceil(INVOCATIONS),
         workgroup_memory: 0,
-        functions: String::new(),
+        functions: functions.finish(),
         body: out.finish(),
     }
     .shader(&memory, None)
 }
 
-/// Adds all positions, several in each iteration where the device would stop a longer loop.
-fn walk(out: &mut Writer, kernel: &ScatterKernel, access: &Access<'_>) -> Result<(), ShaderError> {
+/// Positions that one iteration takes, so that no loop is longer than the device allows.
+fn copies(kernel: &ScatterKernel) -> usize {
     let mut copies = 1;
     while kernel.count / copies > MAX_TRIPS / 2 {
         copies *= 2;
     }
+    copies
+}
+
+/// Adds the terms of each row, which follow each other in the order.
+fn sorted(
+    out: &mut Writer,
+    kernel: &ScatterKernel,
+    order: usize,
+    access: &Access<'_>,
+    ty: &str,
+) -> Result<(), ShaderError> {
+    let count = small(kernel.count)?;
+    out.line("var place = 0u;");
+    out.line(format_args!("var end = {count}u;"));
+    out.block("while place < end", |out| {
+        out.line("let half = (place + end) / 2u;");
+        out.line("let before = row_at(half) < low;");
+        out.line("place = select(place, half + 1u, before);");
+        out.line("end = select(half, end, before);");
+    });
+    out.block("for (var row = low; row < high; row++)", |out| {
+        out.line(format_args!("var sum = {ty}();"));
+        out.line("var more = true;");
+        out.block("while more", |out| {
+            out.line("more = false;");
+            for _ in 0..copies(kernel) {
+                out.block(format_args!("if place < {count}u"), |out| {
+                    out.block("if row_at(place) == row", |out| {
+                        let at = access.memory.load(order, "place");
+                        out.line(format_args!("let at = u32({at});"));
+                        let x = access.load(kernel.x, "at");
+                        out.line(format_args!("sum = sum + {x};"));
+                        out.line("place++;");
+                        out.line("more = true;");
+                    });
+                });
+            }
+        });
+        access.store(out, kernel.out, "row", "sum");
+    });
+    Ok(())
+}
+
+/// Adds all positions, several in each iteration where the device would stop a longer loop.
+fn walk(out: &mut Writer, kernel: &ScatterKernel, access: &Access<'_>) -> Result<(), ShaderError> {
+    let copies = copies(kernel);
     let whole = kernel.count / copies * copies;
     for (from, to, copies) in [(0, whole, copies), (whole, kernel.count, 1)] {
         if from == to {
@@ -138,8 +199,8 @@ impl Access<'_> {
             out.line(self.memory.store(operand, &at, value));
             return;
         }
-        out.line(format_args!("let sum = {value};"));
-        for line in self.memory.store4(operand, &at, "sum") {
+        out.line(format_args!("let total = {value};"));
+        for line in self.memory.store4(operand, &at, "total") {
             out.line(line);
         }
     }

@@ -87,6 +87,8 @@ fn terms(kernel: &Kernel) -> usize {
         KernelKind::MatMul(m) => m.k,
         KernelKind::Conv(c) => c.conv.terms(c.images),
         KernelKind::ScatterAdd(s) => s.count,
+        KernelKind::Scan(s) => s.length,
+        KernelKind::Sort(_) => 1,
         KernelKind::Take(_) => 1,
     }
 }

@@ -87,6 +87,7 @@ fn scatter() -> (KernelKind, Vec<Memory>) {
     let kernel = ScatterKernel {
         x: 0,
         index: 1,
+        order: None,
         out: 2,
         count: 300_000,
         rows: 10,

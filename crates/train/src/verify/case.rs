@@ -68,6 +68,7 @@ impl Case {
             (Op::Reduce(_) | Op::ScatterAdd(_), Some(x)) => {
                 x.numel() / node.meta.shape.numel().max(1)
             }
+            (Op::Scan(op), Some(x)) => x.get(op.axis).copied().unwrap_or(1),
             (Op::MatMul(op), Some(a)) if a.rank() >= 2 => {
                 let axis = a.rank() - if op.trans_a { 2 } else { 1 };
                 a.get(axis).copied().unwrap_or(1)

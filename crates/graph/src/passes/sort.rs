@@ -1,0 +1,71 @@
+//! Sorts and ordered sums as kernels of a GPU can compute them.
+//!
+//! Long sorts become sorted runs that are merged, each time twice as long. Sums into a table get
+//! the order of their indices, so that every row finds its terms side by side; sums into few rows
+//! become one masked sum for each.
+
+use super::Ir;
+use crate::ops::{ArgSort, Op};
+use crate::{DType, DeviceClass, Scalar, Target, Var};
+
+/// The longest run that is sorted in workgroup memory: 16 KiB of keys and positions.
+const RUN: usize = 2048;
+
+/// Positions up to which every row of a table may look at all of them.
+const DIRECT: usize = 128;
+
+/// Rows up to which each sums for itself, so that one that is named often is no long walk.
+const FEW_ROWS: usize = 8;
+
+pub(super) fn run(ir: &Ir, target: &Target) -> Ir {
+    if target.class == DeviceClass::Cpu {
+        return ir.clone();
+    }
+    ir.rewrite(|out, node, x| match (&node.op, x) {
+        (Op::ArgSort(sort), &[keys]) if sort.run.min(keys.shape().last_dim()) > RUN => {
+            in_runs(keys, sort)
+        }
+        (Op::ScatterAdd(op), &[values, index]) if index.shape().numel() > DIRECT => {
+            let count = index.shape().numel();
+            let rest = node.meta.shape[1..].iter().product::<usize>();
+            if op.rows <= FEW_ROWS && node.meta.dtype != DType::Bool {
+                let values = values.reshape([1, count, rest]);
+                return masked(op.rows, values, index).reshape(node.meta.shape);
+            }
+            let flat = index.reshape([count]);
+            let sort = ArgSort {
+                descending: false,
+                run: count,
+            };
+            let order = in_runs(flat, &sort);
+            out.emit(node.op.clone(), &[values, index, order], node)
+        }
+        (op, x) => out.emit(op.clone(), x, node),
+    })
+}
+
+/// Sorted runs, merged until they are as long as asked for.
+fn in_runs<'g>(keys: Var<'g>, sort: &ArgSort) -> Var<'g> {
+    let sorted = |run, order: &[Var<'g>]| {
+        let descending = sort.descending;
+        keys.apply(Op::ArgSort(ArgSort { descending, run }), order)
+    };
+    let wanted = sort.run.min(keys.shape().last_dim());
+    let mut run = RUN;
+    let mut order = sorted(run, &[]);
+    while run < wanted {
+        run *= 2;
+        order = sorted(run, &[order]);
+    }
+    order
+}
+
+/// `[rows, rest]`: for each row the sum of the values that name it.
+fn masked<'g>(rows: usize, values: Var<'g>, index: Var<'g>) -> Var<'g> {
+    let [count, rest] = [values.dim(1), values.dim(2)];
+    let names = index.cast(DType::I32).reshape([1, count, 1]);
+    let row = values.graph().iota([rows, 1, 1], 0);
+    let terms = names.eq(row).select(values, Scalar::zero(values.dtype()));
+    debug_assert_eq!(terms.shape()[..], [rows, count, rest]);
+    terms.sum_keep(&[1])
+}

@@ -1,0 +1,53 @@
+//! Kernels of one node each, which read all of it from memory.
+
+use super::cluster::strip;
+use super::kernel::{KernelKind, ScanKernel, ScatterKernel, SortKernel};
+use super::lower::Lowering;
+use crate::NodeId;
+use crate::ops::{ArgSort, Op, around};
+use crate::passes::Ir;
+
+/// The kernel of a node that stands alone; `out` is the number of the operand that it writes.
+pub(super) fn kernel(ir: &Ir, id: NodeId, out: usize, lowering: &mut Lowering<'_>) -> KernelKind {
+    let node = ir.node(id);
+    let sources: Vec<NodeId> = node.inputs.iter().map(|&x| strip(ir, x)).collect();
+    let operands: Vec<usize> = sources.iter().map(|&x| lowering.load(x)).collect();
+    let shape = node.meta.shape;
+    match (&node.op, operands.as_slice()) {
+        (Op::ScatterAdd(_), &[x, index, ref order @ ..]) => KernelKind::ScatterAdd(ScatterKernel {
+            x,
+            index,
+            order: order.first().copied(),
+            out,
+            count: ir.node(node.inputs[1]).meta.shape.numel(),
+            rows: shape[0],
+            width: shape[1..].iter().product(),
+        }),
+        (Op::Scan(scan), &[ref a @ .., x]) => {
+            let [outer, length, inner] = around(&shape, scan.axis);
+            KernelKind::Scan(ScanKernel {
+                op: scan.op,
+                reverse: scan.reverse,
+                a: a.first().copied(),
+                x,
+                out,
+                outer,
+                length,
+                inner,
+            })
+        }
+        (Op::ArgSort(sort), &[x, ref order @ ..]) => {
+            let [rows, length] = ArgSort::rows(&shape);
+            KernelKind::Sort(SortKernel {
+                x,
+                order: order.first().copied(),
+                out,
+                rows,
+                length,
+                run: sort.run,
+                descending: sort.descending,
+            })
+        }
+        _ => KernelKind::Program(Default::default()),
+    }
+}
