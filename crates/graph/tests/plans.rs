@@ -9,8 +9,8 @@
 use gradus_graph::ops::{Normalize, Sharing};
 use gradus_graph::plan::{Kernel, KernelKind, Plan, Request, SlabLayout, ValueId, lower};
 use gradus_graph::{
-    At, ConvOptions, DType, Graph, Init, Optimizer, Padding, PoolOptions, Rate, Scope, Shape,
-    Target, Update, Var, grad, philox, step_row,
+    At, ConvOptions, DType, DeviceClass, Graph, Init, Optimizer, Padding, PoolOptions, Rate, Scope,
+    Shape, Target, Update, Var, grad, philox, step_row,
 };
 
 #[derive(Debug)]
@@ -294,6 +294,31 @@ fn convolutions_and_pools_store_no_windows() {
         });
         let values = plan.values.iter().map(|v| v.meta.bytes());
         assert_eq!(values.max(), Some(4 * 16 * 8 * 8 * 4), "{plan:#}");
+    }
+}
+
+/// On a GPU images are summed in parts, the gradient of the bias beside that of the weight.
+#[test]
+fn long_weight_gradients_are_divided() {
+    for target in &targets() {
+        let plan = plan_of(32, 1024, target, |s, x| {
+            conv(s, "0", x.reshape([32, 1, 32, 32]), 16)
+                .square()
+                .mean_all()
+        });
+        let groups: Vec<_> = plan
+            .kernels
+            .iter()
+            .filter_map(|k| match &k.kind {
+                KernelKind::Conv(c) if c.row_sum.is_some() => Some(c.conv.groups),
+                _ => None,
+            })
+            .collect();
+        let parts = match target.class {
+            DeviceClass::Gpu => 32,
+            DeviceClass::Software | DeviceClass::Cpu => 1,
+        };
+        assert_eq!(groups, [parts], "{plan:#}");
     }
 }
 

@@ -125,6 +125,30 @@ pub(super) fn rows() -> Vec<Row> {
                 "everything",
             ),
             (&[2, 3, 9], &[3, 2, 4], plain().stride(2).padding(1), "1d"),
+            // Of enough channels for tiles: each phase is a product of its own.
+            (
+                &[2, 5, 5, 4],
+                &[5, 6, 3, 3],
+                plain().stride(2).padding(1).output_padding(1),
+                "phases",
+            ),
+            (
+                &[1, 8, 3, 4],
+                &[8, 4, 2, 3],
+                plain().stride([3, 4]),
+                "phases without taps",
+            ),
+            (
+                &[2, 8, 4, 3],
+                &[8, 5, 4, 2],
+                plain()
+                    .stride([4, 3])
+                    .padding([2, 1])
+                    .dilation([6, 2])
+                    .groups(2),
+                "phases and dilation",
+            ),
+            (&[2, 4, 9], &[4, 7, 5], plain().stride(3), "phases, 1d"),
         ]
         .into_iter()
         .map(|(x, w, options, note)| {
@@ -172,6 +196,21 @@ pub(super) fn rows() -> Vec<Row> {
         .sums_over(120)
         .ulps(16.0),
     );
+    // Gradients of weight and bias that a GPU adds up in parts, of one group and of two.
+    for (groups, [x, w]) in [
+        (1, [[8, 1, 32, 33], [5, 1, 3, 3]]),
+        (2, [[9, 4, 31, 31], [8, 2, 2, 1]]),
+    ] {
+        let inputs = [Gen::normal(x), Gen::normal(w), Gen::normal([w[0]])];
+        rows.push(
+            row("conv", inputs, move |_, v| {
+                let options = ConvOptions::new().padding(Padding::Same).groups(groups);
+                v[0].conv(v[1], &options) + v[2].reshape([w[0], 1, 1])
+            })
+            .note("in parts")
+            .sums_over(10_000),
+        );
+    }
     rows.push(
         row(
             "conv",

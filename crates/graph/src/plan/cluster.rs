@@ -218,25 +218,7 @@ impl<'a> Clusters<'a> {
 
     /// Is this the sum of `base`, seen as `[before, kept, after]`, over the outer two?
     fn is_row_sum(&self, id: NodeId, base: NodeId, [before, kept, after]: [usize; 3]) -> bool {
-        let node = self.node(id);
-        let Op::Reduce(r) = &node.op else {
-            return false;
-        };
-        let x = node.inputs[0];
-        let shape = self.node(x).meta.shape;
-        if r.op != Reduction::Sum || strip(self.ir, x) != base {
-            return false;
-        }
-        // The axes that are kept must be together, with these numbers of elements around them.
-        let first = (0..shape.rank()).find(|a| !r.axes.contains(a));
-        let first = first.unwrap_or(shape.rank());
-        let last = (first..shape.rank()).find(|a| r.axes.contains(a));
-        let last = last.unwrap_or(shape.rank());
-        let count = |axes: std::ops::Range<usize>| shape[axes].iter().product::<usize>();
-        (last..shape.rank()).all(|a| r.axes.contains(&a))
-            && count(0..first) == before
-            && count(first..last) == kept
-            && count(last..shape.rank()) == after
+        summed_runs(self.ir, self.node(id)) == Some((base, [before, kept, after]))
     }
 
     /// The computing nodes whose values `reader` needs, with the shape of the path between.
@@ -329,6 +311,27 @@ fn virtual_nodes(ir: &Ir) -> Vec<bool> {
     made
 }
 
+/// What a sum reads, as `[before, kept, after]` of which the outer two are summed, if the axes that
+/// it keeps are together.
+pub(crate) fn summed_runs(ir: &Ir, node: &Node) -> Option<(NodeId, [usize; 3])> {
+    let Op::Reduce(r) = &node.op else {
+        return None;
+    };
+    let shape = ir.node(node.inputs[0]).meta.shape;
+    let first = (0..shape.rank()).find(|a| !r.axes.contains(a));
+    let first = first.unwrap_or(shape.rank());
+    let last = (first..shape.rank()).find(|a| r.axes.contains(a));
+    let last = last.unwrap_or(shape.rank());
+    let count = |axes: std::ops::Range<usize>| shape[axes].iter().product::<usize>();
+    let together = (last..shape.rank()).all(|a| r.axes.contains(&a));
+    let runs = [
+        count(0..first),
+        count(first..last),
+        count(last..shape.rank()),
+    ];
+    (together && r.op == Reduction::Sum).then(|| (strip(ir, node.inputs[0]), runs))
+}
+
 /// The operand that a weight gradient could sum over all of its terms, as `[before, kept, after]`
 /// of which the outer two are summed.
 pub(crate) fn summed_operand(ir: &Ir, product: &Node) -> Option<(NodeId, [usize; 3])> {
@@ -350,26 +353,27 @@ pub(crate) fn summed_operand(ir: &Ir, product: &Node) -> Option<(NodeId, [usize;
     }
 }
 
-/// Matrix products, and the convolutions that are worth a tile of their result in registers; the
+/// The matrix products of a graph.
+pub(crate) fn products<'a>(ir: &'a Ir, target: &'a Target) -> impl Iterator<Item = NodeId> + 'a {
+    let ids = (0u32..).map(NodeId).take(ir.nodes.len());
+    ids.filter(move |id| is_product(ir, ir.node(*id), target))
+}
+
+/// Is this a matrix product, or a convolution that is worth a tile of its result in registers? The
 /// others are programs, which read what they need where they need it.
-pub(crate) fn products<'a>(ir: &'a Ir, target: &Target) -> impl Iterator<Item = NodeId> + 'a {
+pub(crate) fn is_product(ir: &Ir, node: &Node, target: &Target) -> bool {
     let least = match target.class {
         DeviceClass::Cpu => 1,
         DeviceClass::Gpu | DeviceClass::Software => LEAST_ROWS,
     };
-    let is_product = move |id: &NodeId| {
-        let node = ir.node(*id);
-        match &node.op {
-            Op::MatMul(_) => true,
-            Op::Conv(conv) => {
-                let [groups, m, n, k] = conv.product(ir.node(node.inputs[0]).meta.shape[0]);
-                groups * n > 0 && k > 1 && m >= least
-            }
-            _ => false,
+    match &node.op {
+        Op::MatMul(_) => true,
+        Op::Conv(conv) => {
+            let [groups, m, n, k] = conv.product(ir.node(node.inputs[0]).meta.shape[0]);
+            groups * n > 0 && k > 1 && m >= least
         }
-    };
-    let ids = (0u32..).map(NodeId).take(ir.nodes.len());
-    ids.filter(is_product)
+        _ => false,
+    }
 }
 
 /// A product's shape with its batch axes as one: `[batch, M, N]`.

@@ -30,15 +30,27 @@ pub(super) fn declare(
     } else {
         ("store", "f32")
     };
+    let phases = product.phases.as_ref();
+    let group = phases.map_or_else(
+        || "batch".to_owned(),
+        |phases| format!("batch / {}u", phases.count()),
+    );
     let batch_rows = match product.batch {
         1 => "row".to_owned(),
-        _ => format!("batch * {}u + row", product.m),
+        _ => format!("{group} * {}u + row", product.m),
     };
     if let Some(positions) = product.positions {
         // The epilogue's axes are image, channel and position.
         let head = format!("fn {name}(batch: u32, row: u32, col: u32, acc: {ty})");
-        let place = format!("col / {positions}u, {batch_rows}, col % {positions}u");
-        out.block(head, |out| out.line(format_args!("finish({place}, acc);")));
+        out.block(head, |out| {
+            let mut position = format!("col % {positions}u");
+            if let Some(phases) = phases {
+                phases.position(out);
+                position = "position".to_owned();
+            }
+            let place = format!("col / {positions}u, {batch_rows}, {position}");
+            out.line(format_args!("finish({place}, acc);"));
+        });
         name = "finish";
     }
     let mut axes = ["batch", "row", "col"].map(Axis::new);

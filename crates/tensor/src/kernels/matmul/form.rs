@@ -3,6 +3,8 @@
 use gradus_graph::ops::Direction;
 use gradus_graph::plan::{ConvKernel, MatMulKernel};
 
+use super::phases::Phases;
+
 /// The sizes of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Form {
@@ -35,7 +37,15 @@ impl From<&MatMulKernel> for Form {
 
 impl From<&ConvKernel> for Form {
     fn from(kernel: &ConvKernel) -> Self {
-        let [batch, m, n, k] = kernel.conv.product(kernel.images);
+        let [groups, m, mut n, mut k] = kernel.conv.product(kernel.images);
+        let mut batch = groups;
+        if let Some(phases) = Phases::of(&kernel.conv) {
+            (batch, n, k) = (
+                groups * phases.count(),
+                kernel.images * phases.len(),
+                phases.terms(),
+            );
+        }
         Self {
             batch,
             m,

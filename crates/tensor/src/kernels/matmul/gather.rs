@@ -9,6 +9,7 @@ use gradus_graph::ops::{Conv, Direction, Window};
 use gradus_graph::plan::ConvKernel;
 
 use super::super::{ShaderError, Writer, small};
+use super::phases::Phases;
 
 /// How the elements of an operand are found.
 #[derive(Clone, Debug)]
@@ -19,12 +20,29 @@ pub(super) struct Gather {
     axes: Vec<Axis>,
     /// Elements from one group to the next.
     batch_stride: u32,
+    phased: Option<Phased>,
+}
+
+/// What depends on the phase of a convolution.
+#[derive(Clone, Debug)]
+struct Phased {
+    /// Phases of a group.
+    count: u32,
+    /// Elements from the start.
+    start: Vec<String>,
+    /// Steps along each axis.
+    steps: Vec<String>,
+    /// Whether terms may be visited that are none.
+    masked: bool,
 }
 
 /// A part of the number of a lane or a term, which counts its digits from the innermost one.
 #[derive(Clone, Copy, Debug)]
-struct Digit {
+pub(super) struct Digit {
+    /// Values, or the most there are of taps.
     size: u32,
+    /// The axis whose taps these are, if their number depends on the phase.
+    count: Option<usize>,
     /// Elements from one value to the next.
     pitch: u32,
     /// Steps along a spatial axis from one value to the next.
@@ -47,25 +65,40 @@ struct Axis {
 }
 
 impl Digit {
-    const fn plain(size: u32, pitch: u32) -> Self {
+    pub(super) const fn plain(size: u32, pitch: u32) -> Self {
         Self {
             size,
+            count: None,
             pitch,
             steps: None,
         }
     }
 
-    const fn along(size: u32, axis: usize, steps: i32) -> Self {
+    pub(super) const fn along(size: u32, axis: usize, steps: i32) -> Self {
         Self {
             size,
+            count: None,
             pitch: 0,
             steps: Some((axis, steps)),
         }
     }
+
+    /// The same for the taps of an axis, of which a phase has its own number.
+    pub(super) const fn of_axis(self, axis: usize) -> Self {
+        Self {
+            count: Some(axis),
+            ..self
+        }
+    }
 }
 
-/// The operands of a convolution as those of a product. The left one may be a matrix.
-pub(super) fn operands(kernel: &ConvKernel) -> Result<(Option<Gather>, Gather), ShaderError> {
+/// The operands of a convolution as those of a product, whose terms are visited in groups of
+/// `unit`. The left one may be a matrix.
+pub(super) fn operands(
+    kernel: &ConvKernel,
+    phases: Option<&Phases>,
+    unit: u32,
+) -> Result<(Option<Gather>, Gather), ShaderError> {
     let conv = &kernel.conv;
     let images = small(kernel.images)?;
     let [c, o] = [small(conv.inputs)?, small(conv.outputs)?];
@@ -100,6 +133,24 @@ pub(super) fn operands(kernel: &ConvKernel) -> Result<(Option<Gather>, Gather), 
             })?;
             let terms = digits(Digit::plain(c, x), |w| (w.size, w.dilation, false))?;
             (None, b(lanes, terms, axes(conv, false)?, c * x))
+        }
+        Direction::Input if let Some(phases) = phases => {
+            let phased = |start, steps| {
+                Ok::<_, ShaderError>(Phased {
+                    count: small(phases.count())?,
+                    start,
+                    steps,
+                    masked: phases.overrun(unit),
+                })
+            };
+            let kernels = phases.of_kernel(c * taps)?;
+            let a = a(vec![Digit::plain(c, taps)], kernels, o * c * taps);
+            let lanes = phases.lanes(images, groups * o * y)?;
+            let b = b(lanes, phases.of_y(y)?, axes(conv, true)?, o * y);
+            (
+                Some(a.phased(phased(phases.first(), Vec::new())?)),
+                b.phased(phased(Vec::new(), phases.from())?),
+            )
         }
         Direction::Input => {
             let kernels = vec![Digit::plain(o, c * taps), Digit::plain(taps, 1)];
@@ -144,7 +195,7 @@ fn axes(conv: &Conv, back: bool) -> Result<Vec<Axis>, ShaderError> {
     axes.collect()
 }
 
-fn int(size: usize) -> Result<i32, ShaderError> {
+pub(super) fn int(size: usize) -> Result<i32, ShaderError> {
     i32::try_from(size).map_err(|_| ShaderError::TooLarge(size))
 }
 
@@ -172,7 +223,17 @@ impl Gather {
             terms,
             axes,
             batch_stride,
+            phased: None,
         }
+    }
+
+    /// The same with what the phases give, which find positions without a stride.
+    fn phased(mut self, phased: Phased) -> Self {
+        for axis in &mut self.axes {
+            (axis.first, axis.stride, axis.checked) = (0, 1, true);
+        }
+        self.phased = Some(phased);
+        self
     }
 
     /// Declares the function that finds an element, which `load` then loads from `place`.
@@ -219,22 +280,46 @@ impl Gather {
             start.push(format!("{base}u"));
         }
         if self.batch_stride > 0 {
-            start.push(format!("batch * {}u", self.batch_stride));
+            let group = match &self.phased {
+                Some(phased) => format!("batch / {}u", phased.count),
+                None => "batch".to_owned(),
+            };
+            start.push(format!("{group} * {}u", self.batch_stride));
         }
-        let first: Vec<i32> = self.axes.iter().map(|a| a.first).collect();
-        part(out, name, lane, &self.lanes, start, &first);
+        let text = |first: i32| (first != 0).then(|| format!("{first}"));
+        let first = self
+            .axes
+            .iter()
+            .map(|a| text(a.first).into_iter().collect());
+        let mut first: Vec<Vec<String>> = first.collect();
+        if let Some(phased) = &self.phased {
+            start.extend(phased.start.iter().cloned());
+            for (first, step) in first.iter_mut().zip(&phased.steps) {
+                first.push(step.clone());
+            }
+        }
+        part(out, name, lane, &self.lanes, start, first);
     }
 
     /// Declares the part of the place that a term gives, under this name.
     pub(super) fn term(&self, out: &mut Writer, name: &str, term: &str) {
-        part(
-            out,
-            name,
-            term,
-            &self.terms,
-            Vec::new(),
-            &vec![0; self.axes.len()],
-        );
+        let none = vec![Vec::new(); self.axes.len()];
+        if !self.is_masked() {
+            part(out, name, term, &self.terms, Vec::new(), none);
+            return;
+        }
+        out.line(format_args!("let {name}_in = {term} < terms;"));
+        let term = format!("select(0u, {term}, {name}_in)");
+        part(out, name, &term, &self.terms, Vec::new(), none);
+    }
+
+    fn is_masked(&self) -> bool {
+        self.phased.as_ref().is_some_and(|p| p.masked)
+    }
+
+    /// Whether a term says by itself whether it is one.
+    pub(super) const fn knows_terms(&self) -> bool {
+        self.phased.is_some()
     }
 
     /// The element at a lane and a term, by the names of their parts.
@@ -242,7 +327,11 @@ impl Gather {
         let steps: String = (0..self.axes.len())
             .map(|i| format!(", {lane}_{i} + {term}_{i}"))
             .collect();
-        format!("{}_at({lane} + {term}{steps})", self.name)
+        let element = format!("{}_at({lane} + {term}{steps})", self.name);
+        match self.is_masked() {
+            true => format!("select(0.0, {element}, {term}_in)"),
+            false => element,
+        }
     }
 }
 
@@ -253,30 +342,27 @@ fn part(
     number: &str,
     digits: &[Digit],
     mut start: Vec<String>,
-    first: &[i32],
+    mut steps: Vec<Vec<String>>,
 ) {
     out.line(format_args!("let {name}_n = {number};"));
-    let mut steps: Vec<Vec<String>> = first
-        .iter()
-        .map(|first| match first {
-            0 => Vec::new(),
-            first => vec![format!("{first}")],
-        })
-        .collect();
-    let mut below = 1;
+    let mut below: Vec<String> = Vec::new();
     for (i, digit) in digits.iter().enumerate().rev() {
         if digit.size == 1 {
             continue;
         }
         let mut value = format!("{name}_n");
-        if below > 1 {
-            value = format!("{value} / {below}u");
+        if !below.is_empty() {
+            value = format!("{value} / ({})", below.join(" * "));
         }
+        let size = match digit.count {
+            Some(axis) => format!("taps{axis}"),
+            None => format!("{}u", digit.size),
+        };
         let outermost = digits.iter().take(i).all(|d| d.size == 1);
         if !outermost {
-            value = format!("{value} % {}u", digit.size);
+            value = format!("{value} % {size}");
         }
-        below *= digit.size;
+        below.push(size);
         match digit.steps {
             None if digit.pitch == 1 => start.push(value),
             None => start.push(format!("({value}) * {}u", digit.pitch)),

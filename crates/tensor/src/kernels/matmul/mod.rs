@@ -8,6 +8,7 @@ mod choose;
 mod epilogue;
 mod form;
 mod gather;
+mod phases;
 mod register;
 mod side;
 mod sliced;
@@ -24,6 +25,7 @@ use gradus_graph::plan::{ConvKernel, Factor, MatMulKernel, Matrix};
 use super::memory::Memory;
 use super::module::Entry;
 use super::{Shader, ShaderError, Writer, small};
+use phases::Phases;
 use strip::Strip;
 
 pub(super) use choose::suits;
@@ -52,6 +54,15 @@ impl Variant {
             Self::Register(v) => [v.rows, v.cols],
             Self::Tiled(v) => [v.rows, v.cols],
             Self::Sliced(v) => [v.rows, v.cols],
+        }
+    }
+
+    /// Terms that are visited together.
+    fn unit(self, k: u32) -> u32 {
+        match self {
+            Self::Register(_) => register::unit(k),
+            Self::Tiled(v) => v.depth,
+            Self::Sliced(_) => sliced::TERMS,
         }
     }
 }
@@ -87,6 +98,9 @@ struct Product<'a> {
     wide: bool,
     /// Columns of an image of a convolution, where they are not those of the whole product.
     positions: Option<u32>,
+    /// The phases of a strided convolution toward its input: each is a matrix of the batch, with
+    /// sums of its own length, at most K.
+    phases: Option<Phases>,
 }
 
 /// The shader of a multiplication in this variant.
@@ -105,7 +119,7 @@ pub(super) fn conv_shader(
     mut memory: Memory,
     variant: Variant,
 ) -> Result<Shader, ShaderError> {
-    let product = Product::conv(kernel, &mut memory, variant.tile())?;
+    let product = Product::conv(kernel, &mut memory, variant)?;
     finish(&product, &memory, variant)
 }
 
@@ -166,6 +180,7 @@ impl<'a> Product<'a> {
             epilogue: &kernel.epilogue,
             wide,
             positions: None,
+            phases: None,
         })
     }
 
@@ -173,21 +188,28 @@ impl<'a> Product<'a> {
     fn conv(
         kernel: &'a ConvKernel,
         memory: &mut Memory,
-        [rows, cols]: [u32; 2],
+        variant: Variant,
     ) -> Result<Self, ShaderError> {
+        let [rows, cols] = variant.tile();
         let form = Form::from(kernel);
         let [m, n, k] = [small(form.m)?, small(form.n)?, small(form.k)?];
-        let positions = small(kernel.conv.result(kernel.images)[2])?;
-        let wide = positions.is_multiple_of(4) && cols.is_multiple_of(4);
+        let phases = Phases::of(&kernel.conv);
+        let positions = match &phases {
+            Some(phases) => phases.len(),
+            None => kernel.conv.result(kernel.images)[2],
+        };
+        let positions = small(positions)?;
+        // Elements of a phase are not neighbours.
+        let wide = phases.is_none() && positions.is_multiple_of(4) && cols.is_multiple_of(4);
         super::program::note(&kernel.epilogue, memory, wide.then_some(2));
         if let Some(operand) = kernel.row_sum {
             memory.note_singles(operand);
         }
         // The first factor of a convolution is the right one of its product.
-        let (a, b) = gather::operands(kernel)?;
+        let (a, b) = gather::operands(kernel, phases.as_ref(), variant.unit(k))?;
         let b = Strip::gathered("b", &kernel.a, b, memory, form.along_k);
         let mut a = match (a, &kernel.b) {
-            (Some(a), factor) => Strip::gathered("a", factor, a, memory, true),
+            (Some(a), factor) => Strip::gathered("a", factor, a, memory, phases.is_none()),
             (None, Factor::Computed(..)) => return Err(ShaderError::Weight),
             (None, &Factor::Dense(operand)) => {
                 let whole = Matrix {
@@ -216,7 +238,23 @@ impl<'a> Product<'a> {
             epilogue: &kernel.epilogue,
             wide,
             positions: Some(positions),
+            phases,
         })
+    }
+
+    /// Declares what a workgroup needs to know of its matrix, whose number is `batch`.
+    fn declare(&self, out: &mut Writer) {
+        if let Some(phases) = &self.phases {
+            phases.declare(out);
+        }
+    }
+
+    /// The number of terms.
+    fn terms(&self) -> String {
+        match &self.phases {
+            Some(_) => "terms".to_owned(),
+            None => format!("{}u", self.k),
+        }
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) fn kernel(product: &Product<'_>, v: Register) -> Entry {
     }
     tile.lanes(&mut out);
     tile.zero(&mut out);
-    sum(&mut out, &tile, product.k);
+    sum(&mut out, &tile, product);
     store(&mut out, product, v);
     Entry {
         name: "matmul",
@@ -64,6 +64,7 @@ fn position(out: &mut Writer, product: &Product<'_>, v: Register, tiles: [u32; 2
         (_, across) => (format!("lane / {across}u"), format!("lane % {across}u")),
     };
     out.line(format_args!("let batch = index / {}u;", down * across));
+    product.declare(out);
     out.line(format_args!(
         "let own_row = (index / {across}u % {down}u * {}u + {lane_row}) * {}u;",
         v.down, v.rows
@@ -93,11 +94,28 @@ fn overhang(product: &Product<'_>, v: Register) -> [bool; 2] {
     ]
 }
 
-/// Walks K.
-fn sum(out: &mut Writer, tile: &Tile<'_>, k: u32) {
+/// Terms of one turn of the loop over K.
+pub(super) fn unit(k: u32) -> u32 {
     let mut terms = 4;
     while (k / terms) as usize > MAX_TRIPS {
         terms *= 2;
+    }
+    terms
+}
+
+/// Walks K.
+fn sum(out: &mut Writer, tile: &Tile<'_>, product: &Product<'_>) {
+    let (k, terms) = (product.k, unit(product.k));
+    if product.phases.is_some() {
+        let head = format!(
+            "for (var at = 0u; at < {}; at += {terms}u)",
+            product.terms()
+        );
+        out.block(head, |out| {
+            tile.add(out, terms);
+            tile.advance(out, terms);
+        });
+        return;
     }
     if k >= terms {
         let head = format!("for (var step = 0u; step < {}u; step++)", k / terms);

@@ -152,7 +152,7 @@ impl<'a> Side<'a> {
                     false => format!("{name}_line + {}u", load * lines),
                 };
                 let number = format!("step * {}u + {within}", v.depth);
-                if k.is_multiple_of(v.depth) {
+                if k.is_multiple_of(v.depth) || gather.knows_terms() {
                     gather.term(out, &term, &number);
                 } else {
                     // Beyond K nothing is read and both factors are 0.
@@ -161,7 +161,7 @@ impl<'a> Side<'a> {
                 }
             }
             let value = gather.load(&format!("{name}_lane{lane}"), &term);
-            out.line(if k.is_multiple_of(v.depth) {
+            out.line(if k.is_multiple_of(v.depth) || gather.knows_terms() {
                 format!("let {name}{load} = {value};")
             } else {
                 format!("let {name}{load} = select(0.0, {value}, {term}_in);")

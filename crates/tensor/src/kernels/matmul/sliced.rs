@@ -37,7 +37,7 @@ impl Sliced {
 }
 
 /// Terms that an invocation adds before the next slice takes over.
-const TERMS: u32 = 4;
+pub(super) const TERMS: u32 = 4;
 
 pub(super) fn kernel(product: &Product<'_>, v: Sliced) -> Entry {
     let tile = Tile::new(product, v.rows, v.cols);
@@ -57,6 +57,7 @@ pub(super) fn kernel(product: &Product<'_>, v: Sliced) -> Entry {
     }
     let mut out = Writer::new();
     out.line(format_args!("let batch = index / {}u;", down * across));
+    product.declare(&mut out);
     // Neighbouring invocations share a tile where neighbours in memory lie along K.
     let larger = if product.m >= product.n {
         &product.a
@@ -81,7 +82,7 @@ pub(super) fn kernel(product: &Product<'_>, v: Sliced) -> Entry {
     }
     tile.lanes(&mut out);
     tile.zero(&mut out);
-    sum(&mut out, &tile, product.k, slices);
+    sum(&mut out, &tile, product, slices);
     for i in 0..v.rows {
         let place = format!("({i}u * {slices}u + slice) * {tiles}u + tile");
         out.line(format_args!("partial[{place}] = c{i}_0;"));
@@ -140,7 +141,17 @@ fn position(
 }
 
 /// Adds this slice's share of the terms: fours in turn, then what is left.
-fn sum(out: &mut Writer, tile: &Tile<'_>, k: u32, slices: u32) {
+fn sum(out: &mut Writer, tile: &Tile<'_>, product: &Product<'_>, slices: u32) {
+    if product.phases.is_some() {
+        let (terms, all) = (product.terms(), TERMS * slices);
+        let head = format!("for (var at = slice * {TERMS}u; at < {terms}; at += {all}u)");
+        out.block(head, |out| {
+            tile.add(out, TERMS);
+            tile.advance(out, all);
+        });
+        return;
+    }
+    let k = product.k;
     let rounds = k / (TERMS * slices);
     if rounds > 0 {
         let head = format!("for (var step = 0u; step < {rounds}u; step++)");

@@ -53,6 +53,7 @@ pub(super) fn kernel(product: &Product<'_>, v: Tiled) -> Entry {
     }
     let mut out = Writer::new();
     out.line(format_args!("let batch = index / {}u;", down * across));
+    product.declare(&mut out);
     out.line(format_args!(
         "let row0 = index / {across}u % {down}u * {}u;",
         v.rows
@@ -70,8 +71,12 @@ pub(super) fn kernel(product: &Product<'_>, v: Tiled) -> Entry {
         for side in &sides {
             side.start(&mut out, v);
         }
-        let steps = product.k.div_ceil(v.depth);
-        let head = format!("for (var step = 0u; step < {steps}u; step++)");
+        let last = v.depth - 1;
+        let steps = match product.phases {
+            Some(_) => format!("({} + {last}u) / {}u", product.terms(), v.depth),
+            None => format!("{}u", product.k.div_ceil(v.depth)),
+        };
+        let head = format!("for (var step = 0u; step < {steps}; step++)");
         out.block(head, |out| step(out, product, v, &sides));
     }
     store(&mut out, product, v);
