@@ -47,13 +47,15 @@ pub mod prelude {
         Array, Border, DType, Graph, Init, Layer, Optimizer, Padding, Scope, Var,
     };
     pub use gradus_nn::{
-        Accuracy, Activate, Activation, Adagrad, Adam, AdamW, AdaptiveAvgPool, AvgPool, BatchNorm,
-        BceWithLogits, BinaryFocal, Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Cosine,
-        CrossEntropy, Cutout, Dense, Dropout, Ema, Embedding, EmbeddingBag, Flatten, Focal,
-        Functional, GlobalAvgPool, GroupNorm, InstanceNorm, Lamb, Loss, MaxPool, Metric, Mse,
-        MultiStep, Network, Nll, Normalize, OneCycle, OptimizerExt, Pad, PixelShuffle,
-        PixelUnshuffle, Plateau, Pooling, RandomCrop, RandomFlip, Reduction, RmsProp, Schedule,
-        Sequential, Sgd, StepDecay, Upsample, Vars, Warmup, init, schedule,
+        Accuracy, Activate, Activation, Adadelta, Adagrad, Adam, AdamW, Adamax, AdaptiveAvgPool,
+        AvgPool, BatchNorm, BceWithLogits, BinaryFocal, Conv1d, Conv2d, ConvTranspose1d,
+        ConvTranspose2d, Cosine, CosineEmbedding, CrossEntropy, Ctc, Cutout, Dense, Dropout, Ema,
+        Embedding, EmbeddingBag, Flatten, Focal, Functional, GaussianNll, GlobalAvgPool, GroupNorm,
+        Hinge, HingeEmbedding, Huber, InstanceNorm, KlDivergence, L1, Lamb, Lion, Loss,
+        MarginRanking, MaxPool, Metric, Mse, MultiMargin, MultiStep, NAdam, Network, Nll,
+        Normalize, OneCycle, OptimizerExt, Pad, PixelShuffle, PixelUnshuffle, Plateau, PoissonNll,
+        Pooling, RAdam, RandomCrop, RandomFlip, Reduction, RmsProp, Schedule, Sequential, Sgd,
+        SmoothL1, StepDecay, TripletMargin, Upsample, Vars, Warmup, init, schedule,
     };
     pub use gradus_train::{
         Compile, Device, Fit, History, IntoModel, Model, Params, Samples, Scores, params,

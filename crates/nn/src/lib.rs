@@ -31,10 +31,16 @@ pub use layers::{
     GlobalAvgPool, GroupNorm, InstanceNorm, MaxPool, Pad, PixelShuffle, PixelUnshuffle, Pooling,
     Sequential, Unembedding, Upsample,
 };
-pub use loss::{BceWithLogits, BinaryFocal, CrossEntropy, Focal, Loss, Mse, Nll, Reduction};
+pub use loss::{
+    BceWithLogits, BinaryFocal, CosineEmbedding, CrossEntropy, Ctc, Focal, GaussianNll, Hinge,
+    HingeEmbedding, Huber, KlDivergence, L1, Loss, MarginRanking, Mse, MultiMargin, Nll,
+    PoissonNll, Reduction, SmoothL1, TripletMargin,
+};
 pub use metric::{Accuracy, Metric};
 pub use network::{Functional, Network, OUTPUT, Vars};
-pub use optim::{Adagrad, Adam, AdamW, Ema, Lamb, RmsProp, Sgd};
+pub use optim::{
+    Adadelta, Adagrad, Adam, AdamW, Adamax, Ema, Lamb, Lion, NAdam, RAdam, RmsProp, Sgd,
+};
 pub use schedule::{
     Cosine, MultiStep, OneCycle, OptimizerExt, Plateau, Schedule, Scheduled, StepDecay, Warmup,
 };

@@ -137,50 +137,24 @@ where
     }
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let part = format!("{name}.{reduction}");
-    let loss = match reduction {
-        "mean" => loss,
-        _ => loss.summed(),
-    };
+    let loss = loss.reduced(match reduction {
+        "mean" => Reduction::Mean,
+        "sum" => Reduction::Sum,
+        _ => Reduction::None,
+    });
     Case::new(file, &part, &names, &wanted, move |g, x| {
         let scope = Scope::root(g, true);
         if !none {
             return with_gradients(loss.forward(&scope, x[0], x[1]), one(g), &x[..1]);
         }
-        let y = single(&loss, &scope, x[0], x[1]);
+        let y = loss.forward(&scope, x[0], x[1]);
         let dy = if ext { g.full(y.shape(), 1.0) } else { x[2] };
         with_gradients(y, dy, &x[..1])
     })
 }
 
-/// The loss of every label or element, one by one: a batch of one has a loss of its own.
-fn single<'g>(loss: &dyn Loss, scope: &Scope<'g>, x: Var<'g>, t: Var<'g>) -> Var<'g> {
-    let labels = t.rank() < x.rank();
-    let rows = (0..x.dim(0)).map(|i| {
-        let (x, t) = (x.slice_axis(0, i, i + 1), t.slice_axis(0, i, i + 1));
-        if labels {
-            return loss.forward(scope, x, t).reshape([1]);
-        }
-        // Elements keep their column, which has a weight.
-        let columns = (0..x.dim(1)).map(|j| {
-            let column = scope
-                .graph()
-                .iota(x.shape(), 1)
-                .eq(i32::try_from(j).unwrap());
-            // Far below 0 with target 0 the loss is exactly 0.
-            let (x, t) = (column.select(x, -1e4), column.select(t, 0.0));
-            loss.forward(scope, x, t).reshape([1, 1])
-        });
-        join(&columns.collect::<Vec<_>>(), 1)
-    });
-    join(&rows.collect::<Vec<_>>(), 0)
-}
-
-fn join<'g>(parts: &[Var<'g>], axis: isize) -> Var<'g> {
-    parts[0].concat(&parts[1..], axis)
-}
-
 trait Reduced: Clone {
-    fn summed(self) -> Self;
+    fn reduced(self, reduction: Reduction) -> Self;
 }
 
 /// The gradient is that of the logits before.
@@ -194,19 +168,19 @@ impl Loss for LogSoftmaxThen {
 }
 
 impl Reduced for LogSoftmaxThen {
-    fn summed(self) -> Self {
-        Self(self.0.reduction(Reduction::Sum))
+    fn reduced(self, reduction: Reduction) -> Self {
+        Self(self.0.reduction(reduction))
     }
 }
 
 impl Reduced for CrossEntropy {
-    fn summed(self) -> Self {
-        self.reduction(Reduction::Sum)
+    fn reduced(self, reduction: Reduction) -> Self {
+        self.reduction(reduction)
     }
 }
 
 impl Reduced for BceWithLogits {
-    fn summed(self) -> Self {
-        self.reduction(Reduction::Sum)
+    fn reduced(self, reduction: Reduction) -> Self {
+        self.reduction(reduction)
     }
 }

@@ -9,6 +9,7 @@ mod file;
 mod losses;
 mod network;
 mod norm;
+mod own;
 mod reductions;
 mod training;
 
@@ -45,6 +46,7 @@ pub(crate) fn cases() -> Vec<Case> {
         reductions::cases(),
         losses::cases(),
         norm::cases(),
+        own::cases(),
     ]
     .into_iter()
     .flatten()

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use gradus_cpu::oracle::{Float, Tensor, Trainer};
 use gradus_graph::philox::Rng;
 use gradus_graph::{Array, DType, Graph, Init, Optimizer, Scope, Shape, Var, grad};
-use gradus_nn::{Adagrad, Adam, AdamW, CrossEntropy, Dense, Loss, RmsProp, Sgd};
+use gradus_nn::{
+    Adadelta, Adagrad, Adam, AdamW, Adamax, CrossEntropy, Dense, Loss, NAdam, RAdam, RmsProp, Sgd,
+};
 
 use super::{F32, File, network};
 use crate::support::evaluator::{Evaluator, Fed, numbers};
@@ -55,6 +57,37 @@ pub(crate) fn trainings() -> Vec<Training> {
         optimizer("06_opt_adamw", Arc::new(AdamW::new(0.01).weight_decay(0.1))),
         optimizer("06_opt_rmsprop", Arc::new(RmsProp::new(0.01))),
         optimizer("06_opt_adagrad", Arc::new(Adagrad::new(0.1))),
+        optimizer(
+            "own_opt_adam_amsgrad",
+            Arc::new(Adam::new(0.01).amsgrad().weight_decay(0.1)),
+        ),
+        optimizer(
+            "own_opt_adamw_amsgrad",
+            Arc::new(AdamW::new(0.01).amsgrad().weight_decay(0.1)),
+        ),
+        optimizer(
+            "own_opt_adamax",
+            Arc::new(Adamax::new(0.02).weight_decay(0.1)),
+        ),
+        optimizer("own_opt_nadam", Arc::new(nadam())),
+        optimizer("own_opt_nadam_decoupled", Arc::new(nadam().decoupled())),
+        optimizer(
+            "own_opt_radam",
+            Arc::new(RAdam::new(0.01).weight_decay(0.1)),
+        ),
+        optimizer(
+            "own_opt_radam_decoupled",
+            Arc::new(
+                RAdam::new(0.01)
+                    .weight_decay(0.1)
+                    .decoupled()
+                    .betas(0.8, 0.9),
+            ),
+        ),
+        optimizer(
+            "own_opt_adadelta",
+            Arc::new(Adadelta::new(1.0).weight_decay(0.1)),
+        ),
         clipping("clip_norm1", 1.0),
         clipping("clip_norm100", 100.0),
         mlp("01b_mlp_adam", Arc::new(Adam::new(0.01)), |x| x.relu()),
@@ -72,6 +105,10 @@ fn nesterov(weight_decay: f64) -> Sgd {
         .momentum(0.9)
         .nesterov()
         .weight_decay(weight_decay)
+}
+
+fn nadam() -> NAdam {
+    NAdam::new(0.02).weight_decay(0.1)
 }
 
 /// Initial values from a file.
@@ -188,6 +225,7 @@ fn linear<'g>(graph: &'g Graph, params: &[(String, Array)]) -> Var<'g> {
 fn optimizer(case: &str, optimizer: Arc<dyn Optimizer>) -> Training {
     let file = File::open(case);
     let params = ["p0", "p1"].map(|p| (p.to_string(), file.get(&format!("w.{p}"))));
+    let steps = file.names().filter(|n| n.starts_with("in.g")).count() / 2;
     let batch = |k: usize| {
         ["p0", "p1"]
             .map(|p| file.get(&format!("in.g{k}.{p}")))
@@ -198,7 +236,7 @@ fn optimizer(case: &str, optimizer: Arc<dyn Optimizer>) -> Training {
         loss: Box::new(move |graph| linear(graph, &params)),
         optimizer,
         clip_norm: None,
-        batches: (0..5).map(batch).collect(),
+        batches: (0..steps).map(batch).collect(),
         check: Box::new(|training, found, _| training.check_updates(found)),
         file,
     }

@@ -11,6 +11,7 @@ mod generate;
 mod index_mistakes;
 mod indexing;
 mod linear;
+mod losses;
 mod mistakes;
 mod norm;
 mod order;
@@ -85,6 +86,7 @@ pub(crate) fn rows() -> Vec<Row> {
     rows.extend(embedding::rows());
     rows.extend(source::rows());
     rows.extend(composite::rows());
+    rows.extend(losses::rows());
     rows
 }
 

@@ -26,13 +26,6 @@ impl BceWithLogits {
         Self::default()
     }
 
-    /// The mean or the sum over all elements.
-    #[must_use]
-    pub const fn reduction(mut self, reduction: Reduction) -> Self {
-        self.reduction = reduction;
-        self
-    }
-
     /// Factors of the whole loss, one for each position on the last axis, or one for all.
     #[must_use]
     pub fn weight(mut self, weight: impl Into<Vec<f32>>) -> Self {
@@ -48,6 +41,8 @@ impl BceWithLogits {
         self
     }
 }
+
+reduced!(BceWithLogits);
 
 impl Loss for BceWithLogits {
     fn forward<'g>(&self, scope: &Scope<'g>, prediction: Var<'g>, target: Var<'g>) -> Var<'g> {

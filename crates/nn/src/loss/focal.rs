@@ -41,6 +41,7 @@ pub struct BinaryFocal {
 }
 
 labelled!(Focal);
+reduced!(BinaryFocal);
 
 impl Default for Focal {
     fn default() -> Self {
@@ -74,13 +75,6 @@ impl BinaryFocal {
     /// The mean, with γ = 2 and alpha = 0.25.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// The mean or the sum over all elements.
-    #[must_use]
-    pub const fn reduction(mut self, reduction: Reduction) -> Self {
-        self.reduction = reduction;
-        self
     }
 
     /// How little a good prediction counts, at least 0.

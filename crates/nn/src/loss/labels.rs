@@ -14,7 +14,7 @@ macro_rules! labelled {
                 Self::default()
             }
 
-            /// The mean or the sum over all labels.
+            /// The mean, the sum or none of both over all labels; the mean unless set.
             #[must_use]
             pub const fn reduction(mut self, reduction: Reduction) -> Self {
                 self.labels.reduction = reduction;
@@ -186,7 +186,7 @@ impl Labels {
         });
         let mask = counts.map(|c| c.cast(DType::F32));
         let divisor = match (self.reduction, divisor) {
-            (Reduction::Sum, _) => None,
+            (Reduction::Sum | Reduction::None, _) => None,
             (Reduction::Mean, Divisor::Number) => mask,
             (Reduction::Mean, Divisor::Weight) => weights.or(mask),
         };

@@ -19,14 +19,9 @@ impl Mse {
     pub fn new() -> Self {
         Self::default()
     }
-
-    /// The mean or the sum over all elements.
-    #[must_use]
-    pub const fn reduction(mut self, reduction: Reduction) -> Self {
-        self.reduction = reduction;
-        self
-    }
 }
+
+reduced!(Mse);
 
 impl Loss for Mse {
     fn forward<'g>(&self, scope: &Scope<'g>, prediction: Var<'g>, target: Var<'g>) -> Var<'g> {

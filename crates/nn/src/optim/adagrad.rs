@@ -2,7 +2,7 @@
 
 use gradus_graph::{At, Optimizer, Rate, Update, Var};
 
-use super::{Expected, check, row, wants, word};
+use super::{Expected, checks, decayed, row, wants, word};
 
 /// Adagrad: steps divided by the root of the sum of all squared gradients.
 ///
@@ -74,9 +74,7 @@ impl Adagrad {
             ),
             ("eps", self.eps, Expected::Positive),
         ];
-        for (name, value, expected) in settings {
-            check(var, "adagrad", name, value, expected);
-        }
+        checks(var, "adagrad", &settings);
     }
 }
 
@@ -106,10 +104,7 @@ impl Optimizer for Adagrad {
         if let Err(update) = wants("adagrad", self, param, states) {
             return update;
         }
-        let grad = match self.weight_decay {
-            0.0 => grad,
-            decay => grad + param * decay,
-        };
+        let grad = decayed(grad, param, self.weight_decay);
         let squares = states.iter().fold(grad.square(), |sum, &s| sum + s);
         Update {
             param: param - word(param, 0) * (grad / (squares.sqrt() + self.eps)),

@@ -2,7 +2,7 @@
 
 use gradus_graph::{At, Optimizer, Rate, Update, Var};
 
-use super::{Expected, bias_corrections, check, row, word};
+use super::{Expected, bias_corrections, check, decayed, row, wants, word};
 
 /// Adam.
 ///
@@ -13,7 +13,7 @@ use super::{Expected, bias_corrections, check, row, word};
 /// p ← p − learning_rate / (1 − β1ᵗ) · m / (√v / √(1 − β2ᵗ) + eps)      t = 1, 2, …
 /// ```
 ///
-/// States `exp_avg` (m) and `exp_avg_sq` (v).
+/// States `exp_avg` (m) and `exp_avg_sq` (v), and `max_exp_avg_sq` for [`Adam::amsgrad`].
 /// Source: Kingma & Ba (2014), arXiv:1412.6980, algorithm 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Adam {
@@ -22,6 +22,7 @@ pub struct Adam {
     beta2: f64,
     eps: f64,
     weight_decay: f64,
+    amsgrad: bool,
 }
 
 impl Adam {
@@ -33,6 +34,7 @@ impl Adam {
             beta2: 0.999,
             eps: 1e-8,
             weight_decay: 0.0,
+            amsgrad: false,
         }
     }
 
@@ -59,6 +61,15 @@ impl Adam {
         self
     }
 
+    /// Divides by the largest v there was: steps never grow again.
+    ///
+    /// Source: Reddi, Kale & Kumar (2018), arXiv:1904.09237, algorithm 2.
+    #[must_use]
+    pub const fn amsgrad(mut self) -> Self {
+        self.amsgrad = true;
+        self
+    }
+
     pub(super) fn check(&self, var: Var<'_>, name: &'static str) {
         check(
             var,
@@ -82,20 +93,16 @@ impl Adam {
     /// The update without weight decay. The row begins with `learning_rate / (1 − β1ᵗ)`,
     /// `1 / √(1 − β2ᵗ)`, β1 and `1 − β1`.
     pub(super) fn step<'g>(&self, param: Var<'g>, grad: Var<'g>, states: &[Var<'g>]) -> Update<'g> {
-        let [m, v] = states else {
-            let message = format!("expected 2 states, found {}", states.len());
-            param.graph().fail("adam", message);
-            return Update {
-                param,
-                states: states.to_vec(),
-            };
-        };
-        let m = *m * word(param, 2) + grad * word(param, 3);
-        let v = *v * self.beta2 + grad.square() * (1.0 - self.beta2);
-        let denominator = v.sqrt() * word(param, 1) + self.eps;
+        if let Err(unchanged) = wants("adam", self, param, states) {
+            return unchanged;
+        }
+        let m = states[0] * word(param, 2) + grad * word(param, 3);
+        let v = states[1] * self.beta2 + grad.square() * (1.0 - self.beta2);
+        let largest = states.get(2).map(|&most| most.maximum(v));
+        let denominator = largest.unwrap_or(v).sqrt() * word(param, 1) + self.eps;
         Update {
             param: param - word(param, 0) * (m / denominator),
-            states: vec![m, v],
+            states: [m, v].into_iter().chain(largest).collect(),
         }
     }
 
@@ -114,7 +121,10 @@ impl Adam {
 
 impl Optimizer for Adam {
     fn states(&self) -> Vec<&'static str> {
-        vec!["exp_avg", "exp_avg_sq"]
+        match self.amsgrad {
+            true => vec!["exp_avg", "exp_avg_sq", "max_exp_avg_sq"],
+            false => vec!["exp_avg", "exp_avg_sq"],
+        }
     }
 
     fn rate(&self, _: &At<'_>) -> Rate {
@@ -130,10 +140,7 @@ impl Optimizer for Adam {
 
     fn update<'g>(&self, param: Var<'g>, grad: Var<'g>, states: &[Var<'g>]) -> Update<'g> {
         self.check(param, "adam");
-        let grad = match self.weight_decay {
-            0.0 => grad,
-            decay => grad + param * decay,
-        };
+        let grad = decayed(grad, param, self.weight_decay);
         self.step(param, grad, states)
     }
 }

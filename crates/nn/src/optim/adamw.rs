@@ -33,6 +33,12 @@ impl AdamW {
         Self(self.0.eps(eps))
     }
 
+    /// Divides by the largest v there was; see [`Adam::amsgrad`].
+    #[must_use]
+    pub const fn amsgrad(self) -> Self {
+        Self(self.0.amsgrad())
+    }
+
     /// Share of a parameter that goes in a step, in units of the learning rate, ≥ 0.
     #[must_use]
     pub const fn weight_decay(self, weight_decay: f64) -> Self {

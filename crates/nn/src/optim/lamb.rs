@@ -2,7 +2,7 @@
 
 use gradus_graph::{At, Layerwise, Optimizer, Rate, Update, Var, layerwise};
 
-use super::{Expected, bias_corrections, check, row, wants, word};
+use super::{Expected, bias_corrections, checks, row, wants, word};
 
 /// LAMB: Adam's direction, in every parameter as long as the parameter itself.
 ///
@@ -68,9 +68,7 @@ impl Lamb {
             ("eps", self.eps, Expected::Positive),
             ("weight decay", self.weight_decay, Expected::NotNegative),
         ];
-        for (name, value, expected) in settings {
-            check(var, "lamb", name, value, expected);
-        }
+        checks(var, "lamb", &settings);
     }
 
     /// The direction, and the new averages.

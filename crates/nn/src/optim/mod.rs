@@ -3,19 +3,29 @@
 //! Defaults and formulas are PyTorch's. The learning rate and all that depends on the step come
 //! from the step row, so a schedule changes no kernel.
 
+mod adadelta;
 mod adagrad;
 mod adam;
+mod adamax;
 mod adamw;
 mod ema;
 mod lamb;
+mod lion;
+mod nadam;
+mod radam;
 mod rmsprop;
 mod sgd;
 
+pub use adadelta::Adadelta;
 pub use adagrad::Adagrad;
 pub use adam::Adam;
+pub use adamax::Adamax;
 pub use adamw::AdamW;
 pub use ema::Ema;
 pub use lamb::Lamb;
+pub use lion::Lion;
+pub use nadam::NAdam;
+pub use radam::RAdam;
 pub use rmsprop::RmsProp;
 pub use sgd::Sgd;
 
@@ -50,6 +60,37 @@ enum Expected {
     Positive,
     NotNegative,
     Share,
+}
+
+/// The same for all settings of an optimizer.
+#[track_caller]
+fn checks(var: Var<'_>, optimizer: &'static str, settings: &[(&str, f64, Expected)]) {
+    for &(name, value, expected) in settings {
+        check(var, optimizer, name, value, expected);
+    }
+}
+
+/// The gradient with that of the penalty `½ · weight_decay · p²`.
+fn decayed<'g>(grad: Var<'g>, param: Var<'g>, weight_decay: f64) -> Var<'g> {
+    match weight_decay {
+        0.0 => grad,
+        decay => grad + param * decay,
+    }
+}
+
+/// Parameter and gradient after weight decay: of the gradient, or of the parameter by the factor
+/// in a word of the row.
+fn decay<'g>(
+    param: Var<'g>,
+    grad: Var<'g>,
+    weight_decay: f64,
+    factor: Option<u32>,
+) -> (Var<'g>, Var<'g>) {
+    match factor {
+        Some(_) if weight_decay == 0.0 => (param, grad),
+        Some(i) => (param * word(param, i), grad),
+        None => (param, decayed(grad, param, weight_decay)),
+    }
 }
 
 /// Refuses another number of states than the optimizer has.

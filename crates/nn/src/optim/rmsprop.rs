@@ -2,7 +2,7 @@
 
 use gradus_graph::{At, Optimizer, Rate, Update, Var};
 
-use super::{Expected, check, row, wants, word};
+use super::{Expected, checks, decayed, row, wants, word};
 
 /// RMSprop: steps divided by the root mean square of recent gradients.
 ///
@@ -84,9 +84,7 @@ impl RmsProp {
             ("momentum", self.momentum, Expected::NotNegative),
             ("weight decay", self.weight_decay, Expected::NotNegative),
         ];
-        for (name, value, expected) in settings {
-            check(var, "rmsprop", name, value, expected);
-        }
+        checks(var, "rmsprop", &settings);
     }
 }
 
@@ -114,10 +112,7 @@ impl Optimizer for RmsProp {
         if let Err(update) = wants("rmsprop", self, param, states) {
             return update;
         }
-        let grad = match self.weight_decay {
-            0.0 => grad,
-            decay => grad + param * decay,
-        };
+        let grad = decayed(grad, param, self.weight_decay);
         let mut states = states.iter().copied();
         let mut next = |gain: Var<'g>| {
             let state = states.next().unwrap_or(gain);
