@@ -1,6 +1,6 @@
 //! MNIST from a folder: `cargo run --release --example mnist -- FOLDER [--cnn]`.
 //!
-//! The folder holds the four IDX files, unzipped; if some are missing, the error says where to
+//! The folder holds the four IDX files, zipped or not; if some are missing, the error says where to
 //! get them. Fashion-MNIST and KMNIST come in the same files.
 #![allow(clippy::print_stdout, reason = "an example prints")]
 

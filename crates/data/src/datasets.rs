@@ -46,12 +46,11 @@ fn read_digits() -> Result<Dataset, DataError> {
 ///
 /// Features `[N, 784]` in [0, 1] (grey levels divided by 255); `i32` labels, ten classes;
 /// `reshape_features([1, 28, 28])` gives images. The files are `train-images-idx3-ubyte`,
-/// `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, uncompressed;
-/// a dot in place of the second hyphen is understood too.
+/// `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, or the same
+/// compressed, with `.gz` behind; a dot in place of the second hyphen is understood too.
 ///
 /// # Errors
-/// If a file is missing (the error says where to get it), is compressed or damaged, or holds
-/// something else.
+/// If a file is missing (the error says where to get it), is damaged, or holds something else.
 ///
 /// Source: Y. LeCun, C. Cortes (1998), The MNIST database of handwritten digits.
 pub fn mnist(folder: impl AsRef<Path>) -> Result<Split, DataError> {
@@ -67,37 +66,44 @@ pub fn mnist(folder: impl AsRef<Path>) -> Result<Split, DataError> {
         return Err(missing(folder, &names, &found));
     };
     Ok(Split {
-        train: read_images(x, y)?.with_classes(10)?,
-        test: read_images(test_x, test_y)?.with_classes(10)?,
+        train: idx_images(x, y)?.with_classes(10)?,
+        test: idx_images(test_x, test_y)?.with_classes(10)?,
     })
 }
 
+/// Images with labels from two IDX files, compressed by gzip or not, as a part of MNIST or a set
+/// of one's own in that format.
+///
+/// Features `[N, H·W]` in [0, 1] (bytes divided by 255); `i32` labels.
+///
+/// # Errors
+/// If a file cannot be read, is damaged, or holds something else than byte images `[N, H, W]` or
+/// as many byte labels `[N]`.
+pub fn idx_images(
+    images: impl AsRef<Path>,
+    labels: impl AsRef<Path>,
+) -> Result<Dataset, DataError> {
+    let (images, labels) = (images.as_ref(), labels.as_ref());
+    let (x, y) = (idx::read(images)?, idx::read(labels)?);
+    labelled_images((&x, images), (&y, labels), 255.0)
+}
+
 fn find(folder: &Path, names: [&str; 2]) -> Option<PathBuf> {
-    let mut paths = names.iter().map(|name| folder.join(name));
-    paths.find(|path| path.is_file())
+    let zipped = names.map(|name| format!("{name}.gz"));
+    let all = names.into_iter().chain(zipped.iter().map(String::as_str));
+    all.map(|name| folder.join(name))
+        .find(|path| path.is_file())
 }
 
 fn missing(folder: &Path, names: &[[&str; 2]; 4], found: &[Option<PathBuf>; 4]) -> DataError {
-    let absent = || names.iter().zip(found).filter(|(_, path)| path.is_none());
-    let zipped = |name: &str| folder.join(format!("{name}.gz")).is_file();
-    // Everything is there, but still compressed.
-    let help = if absent().all(|(names, _)| names.iter().any(|name| zipped(name))) {
-        format!("run `gunzip {}`", folder.join("*.gz").display())
-    } else {
-        "download each as NAME.gz from https://storage.googleapis.com/cvdf-datasets/mnist/ and \
-         run gunzip on it in that folder"
-            .to_owned()
-    };
+    let absent = names.iter().zip(found).filter(|(_, path)| path.is_none());
     DataError::Missing {
         folder: folder.to_owned(),
-        files: absent().map(|([name, _], _)| (*name).to_owned()).collect(),
-        help,
+        files: absent.map(|([name, _], _)| (*name).to_owned()).collect(),
+        help: "download each as NAME.gz from https://storage.googleapis.com/cvdf-datasets/mnist/ \
+               into that folder"
+            .to_owned(),
     }
-}
-
-fn read_images(images: &Path, labels: &Path) -> Result<Dataset, DataError> {
-    let (x, y) = (idx::read(images)?, idx::read(labels)?);
-    labelled_images((&x, images), (&y, labels), 255.0)
 }
 
 /// Byte images `[N, H, W]`, flattened and divided by `white`, with byte labels `[N]`.

@@ -9,6 +9,7 @@
 //! Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits",
 //! section "The IDX file format".
 
+use std::io::Read;
 use std::path::Path;
 
 use gradus_graph::{Array, ArrayError};
@@ -46,7 +47,7 @@ pub enum Elements {
 #[non_exhaustive]
 pub enum IdxError {
     /// The file is compressed.
-    #[error("bytes 1f 8b at offset 0 mark a gzip file, expected IDX: decompress it with gunzip")]
+    #[error("bytes 1f 8b at offset 0 mark a gzip file, expected IDX: decompress it first")]
     Gzip,
     /// The file does not begin with two zero bytes.
     #[error("bytes {:02x} {:02x} at offset 0, expected 00 00 as every IDX file begins", .found[0], .found[1])]
@@ -88,31 +89,45 @@ pub enum IdxError {
     },
 }
 
-/// Reads an IDX file, uncompressed.
+/// Reads an IDX file, compressed by gzip or not.
 ///
 /// # Errors
-/// If the file cannot be read or is not valid IDX; the error names the path, and its source the
-/// offset.
+/// If the file cannot be read or decompressed or is not valid IDX; the error names the path, and
+/// its source the offset.
 pub fn read(path: impl AsRef<Path>) -> Result<Idx, DataError> {
     let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(|source| DataError::Io {
+    let io = |source| DataError::Io {
         path: path.to_owned(),
         source,
-    })?;
+    };
+    let bytes = std::fs::read(path).map_err(io)?;
+    let bytes = match bytes.starts_with(&GZIP) {
+        true => decompressed(&bytes).map_err(io)?,
+        false => bytes,
+    };
     parse(&bytes).map_err(|source| DataError::Idx {
         path: path.to_owned(),
         source,
     })
 }
 
-/// Reads IDX bytes.
+/// What every gzip file begins with.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+fn decompressed(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut all)?;
+    Ok(all)
+}
+
+/// Reads IDX bytes, uncompressed.
 ///
 /// Allocates no more than the bytes given can fill.
 ///
 /// # Errors
 /// If the bytes are not valid IDX.
 pub fn parse(bytes: &[u8]) -> Result<Idx, IdxError> {
-    if bytes.starts_with(&[0x1f, 0x8b]) {
+    if bytes.starts_with(&GZIP) {
         return Err(IdxError::Gzip);
     }
     let (&[zero0, zero1, code, rank], rest) = split(bytes, 0, "magic number")?;

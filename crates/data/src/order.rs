@@ -58,6 +58,21 @@ impl Order {
         })
     }
 
+    /// The same without a last batch that is shorter: what is left over is not visited. PyTorch's
+    /// `drop_last`.
+    ///
+    /// # Errors
+    /// If `size` is 0.
+    pub fn full_batches(&self, size: usize) -> Result<Batches<'_>, DataError> {
+        let Some(rest) = self.indices.len().checked_rem(size) else {
+            return Err(DataError::BatchSize);
+        };
+        let full = self.indices.len() - rest;
+        Ok(Batches {
+            chunks: self.indices[..full].chunks(size),
+        })
+    }
+
     pub(crate) fn of(n: u32) -> Self {
         Self {
             indices: (0..n).collect(),
@@ -102,6 +117,12 @@ mod tests {
         let sizes: Vec<usize> = order.batches(4).unwrap().map(<[u32]>::len).collect();
         assert_eq!(sizes, [4, 4, 2]);
         assert_eq!(order.batches(4).unwrap().len(), 3);
+        let full = order.full_batches(4).unwrap();
+        let batches = order.batches(4).unwrap().take(2);
+        assert_eq!(full.collect::<Vec<_>>(), batches.collect::<Vec<_>>());
+        assert_eq!(order.full_batches(5).unwrap().len(), 2);
+        assert_eq!(order.full_batches(11).unwrap().len(), 0);
+        assert!(order.full_batches(0).is_err());
         let mut all = order.indices().to_vec();
         all.sort_unstable();
         assert_eq!(all, (0..10).collect::<Vec<u32>>());

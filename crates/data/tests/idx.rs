@@ -62,7 +62,7 @@ fn damage_is_named_with_its_offset() {
         ),
         (
             &[0x1f, 0x8b, 8, 0],
-            "bytes 1f 8b at offset 0 mark a gzip file, expected IDX: decompress it with gunzip",
+            "bytes 1f 8b at offset 0 mark a gzip file, expected IDX: decompress it first",
         ),
         (
             b"\x89PNG",
