@@ -3,7 +3,9 @@
 //! Formulas and defaults are PyTorch's. What depends on time counts steps or epochs, as its
 //! constructor says: epochs are those of `fit`, and within one the rate stays.
 
+mod chain;
 mod decay;
+mod noam;
 mod one_cycle;
 mod plateau;
 mod scheduled;
@@ -12,11 +14,13 @@ mod smooth;
 mod tests;
 mod warmup;
 
+pub use chain::{Chained, Sequence};
 pub use decay::{Constant, Exponential, MultiStep, StepDecay};
+pub use noam::Noam;
 pub use one_cycle::OneCycle;
 pub use plateau::Plateau;
 pub use scheduled::{OptimizerExt, Scheduled};
-pub use smooth::{Cosine, Linear};
+pub use smooth::{Cosine, CosineRestarts, Linear, Polynomial};
 pub use warmup::Warmup;
 
 use std::fmt::Debug;
@@ -51,6 +55,16 @@ impl Unit {
             Self::Steps => at.step,
             Self::Epochs => at.epoch,
         }
+    }
+
+    /// The same moment, counted from `start` on.
+    const fn since<'a>(self, at: &At<'a>, start: u32) -> At<'a> {
+        let mut later = *at;
+        match self {
+            Self::Steps => later.step = at.step.saturating_sub(start),
+            Self::Epochs => later.epoch = at.epoch.saturating_sub(start),
+        }
+        later
     }
 }
 

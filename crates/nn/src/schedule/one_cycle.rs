@@ -15,6 +15,9 @@ use super::{Schedule, Unit, positive};
 /// half wave from a to b:  b + (a − b) · (1 + cos(π · share)) / 2
 /// ```
 ///
+/// With [`OneCycle::three_phases`] it goes down as it came up, to `base / div` at `2 u`, and then
+/// to the last rate.
+///
 /// Defaults and formulas are those of PyTorch's `OneCycleLR`; after `total` the last rate stays.
 /// Source: Smith & Topin (2018), arXiv:1708.07120.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +28,7 @@ pub struct OneCycle {
     final_div: f64,
     momentum: Option<(f64, f64)>,
     linear: bool,
+    three_phases: bool,
     unit: Unit,
 }
 
@@ -38,6 +42,7 @@ impl OneCycle {
             final_div: 1e4,
             momentum: Some((0.85, 0.95)),
             linear: false,
+            three_phases: false,
             unit: Unit::Steps,
         }
     }
@@ -87,6 +92,14 @@ impl OneCycle {
         self
     }
 
+    /// Down as it came up, and then to the last rate; `rise` is at most ½. PyTorch's
+    /// `three_phase`.
+    #[must_use]
+    pub const fn three_phases(mut self) -> Self {
+        self.three_phases = true;
+        self
+    }
+
     fn between(&self, a: f64, b: f64, share: f64) -> f64 {
         if self.linear {
             a + (b - a) * share
@@ -105,22 +118,23 @@ impl Schedule for OneCycle {
         );
         let largest = base.learning_rate;
         let first = largest / self.div;
-        let (rises, share) = if t <= top {
-            (true, t / top)
+        let end = first / self.final_div;
+        let (least, most) = self.momentum.unwrap_or((base.momentum, base.momentum));
+        let down = 2.0 * self.rise * f64::from(self.total) - 2.0;
+        // From when to when, and from what to what.
+        let (begin, close, rates, momenta) = if t <= top {
+            (0.0, top, (first, largest), (most, least))
+        } else if !self.three_phases {
+            (top, last, (largest, end), (least, most))
+        } else if t <= down {
+            (top, down, (largest, first), (least, most))
         } else {
-            (false, (t - top) / (last - top))
+            (down, last, (first, end), (most, most))
         };
-        let (from, to) = if rises {
-            (first, largest)
-        } else {
-            (largest, first / self.final_div)
-        };
-        let momentum = self.momentum.map_or(base.momentum, |(least, most)| {
-            let (from, to) = if rises { (most, least) } else { (least, most) };
-            self.between(from, to, share)
-        });
+        let share = (t - begin) / (close - begin);
+        let momentum = self.between(momenta.0, momenta.1, share);
         Rate {
-            learning_rate: self.between(from, to, share),
+            learning_rate: self.between(rates.0, rates.1, share),
             // Where there is no momentum there is none to cycle.
             momentum: if base.momentum == 0.0 { 0.0 } else { momentum },
         }
@@ -135,6 +149,13 @@ impl Schedule for OneCycle {
         positive("the first divisor", self.div)
             .or_else(|| positive("the last divisor", self.final_div))
             .or_else(|| (!share).then(|| format!("rise must lie in (0, 1), found {}", self.rise)))
+            .or_else(|| {
+                let half = !self.three_phases || self.rise <= 0.5;
+                (!half).then(|| {
+                    let found = self.rise;
+                    format!("with three phases rise must be at most 0.5, found {found}")
+                })
+            })
             .or_else(|| {
                 let long = self.rise * total > 1.0;
                 (!long).then(|| format!("a cycle of {total} is too short to rise and fall"))

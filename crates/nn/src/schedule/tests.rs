@@ -131,6 +131,152 @@ fn one_cycle() {
     assert_eq!(cycle.rate(none, &At::step(3)).momentum, 0.0);
 }
 
+/// Values of PyTorch's `OneCycleLR` with `three_phase`.
+#[test]
+fn one_cycle_of_three_phases() {
+    // Lines end as far off as their beginnings are large.
+    let close = |rates: &[Rate], want: &[f64]| {
+        for (rate, want) in rates.iter().zip(want) {
+            let found = rate.learning_rate;
+            assert!((found - want).abs() < 1e-15, "{found} {want}");
+        }
+    };
+    let at = |cycle: &OneCycle, n: u32| -> Vec<Rate> {
+        assert_eq!(cycle.mistake(), None);
+        (0..n).map(|t| cycle.rate(BASE, &At::step(t))).collect()
+    };
+    let rates = at(&OneCycle::steps(12).rise(0.25).three_phases(), 12);
+    let want = [
+        0.004,
+        0.052,
+        0.1,
+        0.052,
+        0.004,
+        0.003_801_957_542_031_257_5,
+        0.003_247_054_905_757_095_3,
+        0.002_445_197_363_725_837_3,
+        0.001_555_202_636_274_162_6,
+        0.000_753_345_094_242_904_8,
+        0.000_198_442_457_968_742_42,
+        4e-7,
+    ];
+    close(&rates, &want);
+    let momenta: Vec<f64> = rates.iter().map(|r| r.momentum).collect();
+    near(&momenta[..6], &[0.95, 0.9, 0.85, 0.9, 0.95, 0.95]);
+    let line = OneCycle::steps(10).rise(0.4).linear().constant_momentum();
+    let rates = at(&line.three_phases(), 10);
+    let want = [
+        0.004,
+        0.036,
+        0.068,
+        0.1,
+        0.068,
+        0.036,
+        0.004,
+        0.002_666_8,
+        0.001_333_6,
+        4e-7,
+    ];
+    close(&rates, &want);
+}
+
+/// Values of PyTorch's `ReduceLROnPlateau(factor=0.5, patience=1)` with other settings.
+#[test]
+fn plateaus_of_every_kind() {
+    let losses = [1.0, 0.9, 0.9, 0.9, 0.95, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8];
+    // After which losses the rate falls.
+    let cases: [(Plateau, f64, &[usize]); 8] = [
+        (Plateau::new(), 0.0, &[3, 7, 9]),
+        (Plateau::new().rising(), 0.0, &[2, 4, 6, 8, 10]),
+        (Plateau::new().threshold_abs(0.12), 0.0, &[2, 4, 7, 9]),
+        (
+            Plateau::new().rising().threshold_abs(0.05),
+            0.0,
+            &[2, 4, 6, 8, 10],
+        ),
+        (Plateau::new().cooldown(2), 0.0, &[3, 7]),
+        (Plateau::new().min(0.02), 0.02, &[3, 7, 9]),
+        (
+            Plateau::new().rising().threshold(0.06),
+            0.0,
+            &[2, 4, 6, 8, 10],
+        ),
+        (Plateau::new().eps(0.03), 0.0, &[3]),
+    ];
+    for (plateau, min, falls) in cases {
+        let plateau = plateau.factor(0.5).patience(1);
+        assert_eq!(plateau.mistake(), None);
+        let (mut memory, mut want) = (Vec::new(), 0.1f64);
+        for (i, loss) in losses.into_iter().enumerate().take(11) {
+            plateau.observe(&mut memory, loss);
+            if falls.contains(&i) {
+                want = (want * 0.5).max(min);
+            }
+            let at = At {
+                memory: &memory,
+                ..At::default()
+            };
+            let found = plateau.rate(BASE, &at).learning_rate;
+            assert!(
+                (found - want).abs() < 1e-12,
+                "{plateau:?} {i}: {found} {want}"
+            );
+        }
+    }
+}
+
+/// Values of PyTorch.
+#[test]
+fn powers_and_restarts() {
+    let power = Polynomial::steps(5, 2.0);
+    near(
+        &rates(&power, false, &[0, 1, 2, 3, 4, 5, 7]),
+        &[0.1, 0.064, 0.036, 0.016, 0.004, 0.0, 0.0],
+    );
+    let restarts = CosineRestarts::epochs(3).growth(2).min(0.01);
+    near(
+        &rates(&restarts, true, &[0, 1, 2, 3, 5, 6, 7, 9, 11]),
+        &[
+            0.1,
+            0.0775,
+            0.0325,
+            0.1,
+            0.0775,
+            0.055,
+            0.0325,
+            0.1,
+            0.093_971_143_170_299_75,
+        ],
+    );
+    let same = CosineRestarts::steps(4);
+    near(
+        &rates(&same, false, &[0, 2, 4, 4_000_002]),
+        &[0.1, 0.05, 0.1, 0.05],
+    );
+    let noam = Noam::steps(64, 4);
+    near(
+        &rates(&noam, false, &[0, 3, 15]),
+        &[0.1 / 8.0 / 8.0, 0.1 / 8.0 / 2.0, 0.1 / 8.0 / 4.0],
+    );
+}
+
+/// Values of PyTorch's `SequentialLR` and `ChainedScheduler`.
+#[test]
+fn schedules_in_rows_and_at_once() {
+    let row = Sequence::steps(Constant::steps(0.1, 2))
+        .then(3, Exponential::steps(0.9))
+        .then(6, Linear::steps(1.0, 0.5, 2));
+    near(
+        &rates(&row, false, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 30]),
+        &[0.01, 0.01, 0.1, 0.1, 0.09, 0.081, 0.1, 0.075, 0.05, 0.05],
+    );
+    let both = Chained::new(Linear::steps(0.25, 1.0, 4)).with(Cosine::steps(6));
+    near(
+        &rates(&both, false, &[0, 1, 2, 3, 6]),
+        &[0.025, 0.040_819_305_707_784_6, 0.046_875, 0.040_625, 0.0],
+    );
+}
+
 /// PyTorch's counting: patience 2 lets two bad epochs pass and acts on the third.
 #[test]
 fn plateau() {
@@ -210,5 +356,17 @@ fn mistakes_are_said_in_words() {
     says(&OneCycle::steps(2), "too short");
     says(&OneCycle::steps(20).rise(1.0), "(0, 1)");
     says(&OneCycle::steps(20).momentum(0.9, 0.8), "momentum");
+    says(&OneCycle::steps(20).rise(0.6).three_phases(), "at most 0.5");
     says(&Plateau::new().factor(1.0), "below 1");
+    says(&Plateau::new().threshold(1.5), "below 1");
+    says(&Plateau::new().threshold_abs(-1.0), "0 or more");
+    says(&Noam::steps(0, 3), "width");
+    says(&Polynomial::steps(3, 0.0), "power");
+    says(&CosineRestarts::steps(3).growth(0), "growth");
+    says(&Sequence::steps(()).then(3, Cosine::steps(0)), "total");
+    says(
+        &Sequence::steps(()).then(3, ()).then(3, ()),
+        "after the one before",
+    );
+    says(&Chained::new(()).with(Cosine::steps(0)), "total");
 }

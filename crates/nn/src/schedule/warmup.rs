@@ -75,12 +75,7 @@ impl<S: Schedule> Schedule for Warmup<S> {
             let share = f64::from(t) / f64::from(self.total);
             return scaled(base, self.start + (1.0 - self.start) * share);
         }
-        let mut later = *at;
-        match self.unit {
-            Unit::Steps => later.step = t - self.total,
-            Unit::Epochs => later.epoch = t - self.total,
-        }
-        self.then.rate(base, &later)
+        self.then.rate(base, &self.unit.since(at, self.total))
     }
 
     fn observe(&self, memory: &mut Vec<f64>, loss: f64) {
