@@ -6,6 +6,8 @@ use gradus::prelude::*;
 use libtest_mimic::{Arguments, Failed};
 use support::gpu::{Check, Gpu};
 
+#[path = "optimizers/groups.rs"]
+mod groups;
 mod support;
 
 const F32: DType = DType::F32;
@@ -446,7 +448,7 @@ fn mistakes(device: &Device) -> Result<(), Failed> {
 
 fn main() {
     let gpu = Gpu::from_env();
-    let checks: [(&str, Check); 8] = [
+    let checks: [(&str, Check); 12] = [
         ("mistakes", mistakes),
         ("lamb", lamb),
         ("lamb in runs", lamb_in_runs),
@@ -455,6 +457,10 @@ fn main() {
         ("adagrad", adagrad),
         ("scheduled", scheduled),
         ("plateau in fit", plateau_in_fit),
+        ("groups", groups::groups),
+        ("groups without decay", groups::no_decay),
+        ("groups and mistakes", groups::mistakes),
+        ("muon", groups::muon),
     ];
     let mut trials = Vec::new();
     for (name, check) in checks {

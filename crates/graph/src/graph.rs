@@ -8,6 +8,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::ops::{Meta, Op};
+use crate::optimizer::RuleOf;
 use crate::{Array, DType, Init, IntoShape, Scalar, Shape, Var};
 
 /// The index of a node; nodes only read nodes with smaller indices.
@@ -103,6 +104,7 @@ pub(crate) struct Inner {
     location: Option<&'static Location<'static>>,
     streams: BTreeMap<String, u32>,
     error: Option<BuildError>,
+    pub(crate) rule: RuleOf,
 }
 
 impl Graph {
@@ -177,6 +179,7 @@ impl Graph {
 
     /// A word of the step row (see [`crate::step_row`]), an `f32` scalar.
     pub fn step_word(&self, word: u32) -> Var<'_> {
+        let word = self.inner.borrow().rule.word(word);
         self.source(Op::StepWord(word), Meta::new(Shape::SCALAR, DType::F32))
     }
 

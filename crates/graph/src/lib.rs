@@ -29,7 +29,9 @@ pub use grad::{grad, vjp};
 pub use graph::{BuildError, Graph, InputInfo, Node, NodeId, ParamInfo, StateInfo};
 pub use index::{Atom, Index};
 pub use init::Init;
-pub use optimizer::{AVERAGE, At, Layerwise, Optimizer, Rate, Update, layerwise};
+pub use optimizer::{
+    AVERAGE, At, Group, Layerwise, Optimizer, Rate, Update, Whole, layerwise, update_of, whole,
+};
 pub use plan::Plan;
 pub use program::{Expr, ExprId, Program, Store};
 pub use scope::{Layer, Scope};

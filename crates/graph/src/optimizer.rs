@@ -2,7 +2,8 @@
 
 use std::fmt::Debug;
 
-use crate::Var;
+use crate::step_row;
+use crate::{Graph, NodeId, Shape, Var};
 
 /// The state that is an average of the parameters, to be used in their place.
 pub const AVERAGE: &str = "ema";
@@ -42,9 +43,149 @@ pub trait Optimizer: Debug + Send + Sync {
         None
     }
 
+    /// How many groups of parameters there are, each with a rule of its own.
+    fn groups(&self) -> usize {
+        1
+    }
+
+    /// The group of a parameter, below [`Optimizer::groups`]. [`Optimizer::update`] finds it in
+    /// [`Graph::group`].
+    fn group(&self, _name: &str, _shape: &Shape) -> usize {
+        0
+    }
+
+    /// The rule of a group in parts, if it is no pointwise expression; [`Optimizer::update`] is
+    /// then [`whole`] and used for one parameter at a time, in its own shape.
+    fn whole(&self, _group: usize) -> Option<&dyn Whole> {
+        None
+    }
+
     /// The words of [`Optimizer::row`] at its own [`Optimizer::rate`].
     fn words(&self, at: &At<'_>) -> Vec<f32> {
-        self.row(at.step, self.rate(at))
+        self.words_by(at, &|rate| rate)
+    }
+
+    /// The same at rates that are made of those of its own, of each group if there are several.
+    fn words_by(&self, at: &At<'_>, adjust: &dyn Fn(Rate) -> Rate) -> Vec<f32> {
+        self.row(at.step, adjust(self.rate(at)))
+    }
+}
+
+/// A rule that makes of the gradient of a whole parameter, in its shape, a direction to step in:
+/// by products of matrices, say.
+pub trait Whole {
+    /// What is pointwise before: new states, and the parameter as it is or shrunk.
+    fn before<'g>(&self, param: Var<'g>, grad: Var<'g>, states: &[Var<'g>]) -> Update<'g>;
+
+    /// The direction, given the gradient and the new states in the shape of the parameter.
+    fn direction<'g>(&self, grad: Var<'g>, states: &[Var<'g>]) -> Var<'g>;
+
+    /// The new parameter, pointwise.
+    fn after<'g>(&self, param: Var<'g>, direction: Var<'g>) -> Var<'g>;
+}
+
+/// The update of one parameter, in its shape, by a rule in parts.
+pub fn whole<'g>(
+    rule: &dyn Whole,
+    param: Var<'g>,
+    grad: Var<'g>,
+    states: &[Var<'g>],
+) -> Update<'g> {
+    let Update { param, states } = rule.before(param, grad, states);
+    let direction = rule.direction(grad, &states);
+    Update {
+        param: rule.after(param, direction),
+        states,
+    }
+}
+
+/// The update of the parameter of this name, in its shape.
+pub fn update_of<'g>(
+    optimizer: &dyn Optimizer,
+    name: &str,
+    param: Var<'g>,
+    grad: Var<'g>,
+    states: &[Var<'g>],
+) -> Update<'g> {
+    let group = Group::One(optimizer.group(name, &param.shape()));
+    let graph = param.graph();
+    graph.in_group(group, || optimizer.update(param, grad, states))
+}
+
+/// The group of what an optimizer updates.
+#[derive(Clone, Copy, Debug)]
+pub enum Group<'g> {
+    /// One for all elements.
+    One(usize),
+    /// One for each element, `u32`.
+    Each(Var<'g>),
+}
+
+/// Whose update a graph is being built for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RuleOf {
+    group: usize,
+    groups: Option<NodeId>,
+    first_word: u32,
+}
+
+impl RuleOf {
+    /// Words of the optimizer begin where those of the rule do.
+    pub(crate) const fn word(self, word: u32) -> u32 {
+        if word < step_row::OPTIMIZER {
+            return word;
+        }
+        word + self.first_word
+    }
+}
+
+impl Graph {
+    /// The group of what [`Optimizer::update`] is called for.
+    pub fn group(&self) -> Group<'_> {
+        let rule = self.inner.borrow().rule;
+        match rule.groups {
+            Some(id) => Group::Each(self.var(id)),
+            None => Group::One(rule.group),
+        }
+    }
+
+    /// What `build` gives when it finds this group in [`Graph::group`].
+    pub fn in_group<'g, R>(&'g self, group: Group<'g>, build: impl FnOnce() -> R) -> R {
+        let before = self.inner.borrow().rule;
+        let (group, groups) = match group {
+            Group::One(group) => (group, None),
+            Group::Each(var) => (0, Some(var.id())),
+        };
+        self.with_rule(
+            before,
+            RuleOf {
+                group,
+                groups,
+                ..before
+            },
+            build,
+        )
+    }
+
+    /// What `build` gives when the words of its row begin at this word of the optimizer's.
+    pub fn at_words<R>(&self, first: u32, build: impl FnOnce() -> R) -> R {
+        let before = self.inner.borrow().rule;
+        let first_word = before.first_word + first;
+        self.with_rule(
+            before,
+            RuleOf {
+                first_word,
+                ..before
+            },
+            build,
+        )
+    }
+
+    fn with_rule<R>(&self, before: RuleOf, rule: RuleOf, build: impl FnOnce() -> R) -> R {
+        self.inner.borrow_mut().rule = rule;
+        let built = build();
+        self.inner.borrow_mut().rule = before;
+        built
     }
 }
 

@@ -22,6 +22,7 @@ mod loss;
 mod metric;
 mod network;
 mod optim;
+mod params;
 pub mod schedule;
 
 pub use augment::{Cutout, Normalize, RandomCrop, RandomFlip};
@@ -39,8 +40,11 @@ pub use loss::{
 pub use metric::{Accuracy, Metric};
 pub use network::{Functional, Network, OUTPUT, Vars};
 pub use optim::{
-    Adadelta, Adagrad, Adam, AdamW, Adamax, Ema, Lamb, Lion, NAdam, RAdam, RmsProp, Sgd,
+    Adadelta, Adagrad, Adam, AdamW, Adamax, Ema, Groups, Lamb, Lion, Muon, NAdam, RAdam, RmsProp,
+    Sgd, Undecayed,
 };
+pub use params::{Params, params};
 pub use schedule::{
-    Cosine, MultiStep, OneCycle, OptimizerExt, Plateau, Schedule, Scheduled, StepDecay, Warmup,
+    Cosine, CosineRestarts, MultiStep, Noam, OneCycle, OptimizerExt, Plateau, Schedule, Scheduled,
+    StepDecay, Warmup,
 };

@@ -16,7 +16,6 @@ mod history;
 mod memory;
 mod model;
 mod parameters;
-mod params;
 #[cfg(feature = "plot")]
 mod plot;
 mod predict;
@@ -34,15 +33,15 @@ mod trace;
 mod tuning;
 mod verify;
 
-pub use checkpoint::CheckpointError;
+pub use checkpoint::{CheckpointError, Matching};
 pub use compile::{Compile, IntoModel};
 pub use device::Device;
 pub use digest::Digest;
 pub use error::Error;
 pub use fit::Fit;
+pub use gradus_nn::{Params, params};
 pub use history::{Epoch, History};
 pub use model::{Model, Ticket};
-pub use params::{Params, params};
 pub use predict::Samples;
 pub use profile::{KernelProfile, Peak, Profile, Roof};
 pub use scores::Scores;

@@ -107,7 +107,7 @@ impl Definition {
         let reached: Vec<_> = reached.collect();
         let selected = reached
             .iter()
-            .filter(|(_, p, _)| update.params.select(&p.name));
+            .filter(|(_, p, _)| update.params.select(&p.name, &p.shape));
         let trained: Vec<_> = selected.map(|&(i, _, dx)| (i, dx)).collect();
         if !trained.is_empty() {
             return Ok(trained);

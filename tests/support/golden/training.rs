@@ -6,7 +6,8 @@ use gradus_cpu::oracle::{Float, Tensor, Trainer};
 use gradus_graph::philox::Rng;
 use gradus_graph::{Array, DType, Graph, Init, Optimizer, Scope, Shape, Var, grad};
 use gradus_nn::{
-    Adadelta, Adagrad, Adam, AdamW, Adamax, CrossEntropy, Dense, Loss, NAdam, RAdam, RmsProp, Sgd,
+    Adadelta, Adagrad, Adam, AdamW, Adamax, CrossEntropy, Dense, Loss, Muon, NAdam, RAdam, RmsProp,
+    Sgd,
 };
 
 use super::{F32, File, network};
@@ -87,6 +88,16 @@ pub(crate) fn trainings() -> Vec<Training> {
         optimizer(
             "own_opt_adadelta",
             Arc::new(Adadelta::new(1.0).weight_decay(0.1)),
+        ),
+        optimizer("own_opt_muon", Arc::new(Muon::new(0.02))),
+        optimizer(
+            "own_opt_muon_match",
+            Arc::new(
+                Muon::new(0.02)
+                    .match_adamw()
+                    .no_nesterov()
+                    .weight_decay(0.3),
+            ),
         ),
         clipping("clip_norm1", 1.0),
         clipping("clip_norm100", 100.0),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use gradus_graph::{At, DType, Graph, Node, NodeId, Optimizer, Shape, Var};
+use gradus_graph::{At, DType, Graph, Node, NodeId, Optimizer, Shape, Var, update_of};
 
 use super::tensor::{Float, Tensor, Values};
 use super::{BadIndex, Feeds, OracleError, error, eval, row};
@@ -43,7 +43,7 @@ pub struct StepResult<T> {
     pub bad_indices: Vec<BadIndex>,
 }
 
-/// The optimizer's update of one parameter. Inputs: parameter, gradient, states, as vectors.
+/// The optimizer's update of one parameter. Inputs: parameter, gradient, states.
 #[derive(Clone, Debug)]
 struct Rule {
     nodes: Vec<Node>,
@@ -69,14 +69,14 @@ impl<T: Float> Trainer<T> {
         let infos = graph.params();
         expect("gradients", infos.len(), gradients.len())?;
         expect("parameter values", infos.len(), params.len())?;
-        let len = |i: usize| infos.get(i).map_or(0, |p| p.shape.numel());
-        let rules: Result<Vec<Rule>, OracleError> = (0..infos.len())
-            .map(|i| Rule::trace(optimizer.as_ref(), len(i)))
+        let rules: Result<Vec<Rule>, OracleError> = infos
+            .iter()
+            .map(|p| Rule::trace(optimizer.as_ref(), &p.name, p.shape))
             .collect();
-        let initial = |i: usize| {
+        let initial = |p: &gradus_graph::ParamInfo| {
             let initial = |k: usize| f64::from(optimizer.initial(k)).into();
             let states = (0..optimizer.states().len()).map(initial);
-            states.map(|x| Tensor::full(vector(len(i)), x)).collect()
+            states.map(|x| Tensor::full(p.shape, x)).collect()
         };
         let states = graph.states();
         Ok(Self {
@@ -85,7 +85,7 @@ impl<T: Float> Trainer<T> {
             gradients: gradients.iter().map(Var::id).collect(),
             updates: graph.updates(),
             rules: rules?,
-            optimizer_states: (0..infos.len()).map(initial).collect(),
+            optimizer_states: infos.iter().map(initial).collect(),
             optimizer,
             clip_norm: None,
             seed,
@@ -182,10 +182,7 @@ impl<T: Float> Trainer<T> {
         let (Some(param), Some(states), Some(rule)) = found else {
             return Ok(());
         };
-        let shape = param.shape();
-        let flat = vector(shape.numel());
-        let mut inputs = vec![Tensor::of(flat, param.values().clone())];
-        inputs.push(Tensor::of(flat, gradient.values().clone()));
+        let mut inputs = vec![param.clone(), gradient];
         inputs.append(states);
         let feeds = Feeds {
             row,
@@ -194,19 +191,19 @@ impl<T: Float> Trainer<T> {
         let mut values = eval(&rule.nodes, &feeds, &rule.outputs)?.values;
         *states = values.split_off(1);
         if let Some(value) = values.pop() {
-            *param = Tensor::of(shape, value.values().clone());
+            *param = value;
         }
         Ok(())
     }
 }
 
 impl Rule {
-    fn trace(optimizer: &dyn Optimizer, len: usize) -> Result<Self, OracleError> {
+    fn trace(optimizer: &dyn Optimizer, of: &str, shape: Shape) -> Result<Self, OracleError> {
         let graph = Graph::new();
-        let input = |name: &str| graph.input(name, vector(len), DType::F32);
+        let input = |name: &str| graph.input(name, shape, DType::F32);
         let (param, grad) = (input("param"), input("grad"));
         let states: Vec<Var<'_>> = optimizer.states().iter().map(|s| input(s)).collect();
-        let update = optimizer.update(param, grad, &states);
+        let update = update_of(optimizer, of, param, grad, &states);
         graph.check().map_err(Box::new)?;
         expect("new optimizer states", states.len(), update.states.len())?;
         let mut outputs = vec![update.param.id()];
@@ -224,10 +221,6 @@ impl Rule {
             outputs,
         })
     }
-}
-
-fn vector(len: usize) -> Shape {
-    Shape::try_new(&[len]).unwrap_or(Shape::SCALAR)
 }
 
 fn expect(what: &'static str, expected: usize, found: usize) -> Result<(), OracleError> {

@@ -68,6 +68,17 @@ pub(crate) fn is_memory(op: &Op) -> bool {
 
 impl<'a> Clusters<'a> {
     pub(crate) fn new(ir: &'a Ir, target: &Target, homes: Homes) -> Self {
+        Self::merged(ir, target, homes, |_| {})
+    }
+
+    /// The same, and all that goes through the same elements in one, even where it shares no
+    /// value: what an optimizer updates is replaced at once.
+    pub(super) fn together(ir: &'a Ir, target: &Target) -> Self {
+        let more = |clusters: &mut Self| clusters.merge_rest(target);
+        Self::merged(ir, target, Homes::default(), more)
+    }
+
+    fn merged(ir: &'a Ir, target: &Target, homes: Homes, more: impl FnOnce(&mut Self)) -> Self {
         let mut clusters = Self {
             ir,
             copies: BTreeSet::new(),
@@ -85,6 +96,7 @@ impl<'a> Clusters<'a> {
         clusters.start();
         clusters.attach_row_sums();
         clusters.merge_all(target);
+        more(&mut clusters);
         clusters.decide_stores(target);
         clusters.keep_needed();
         clusters

@@ -24,6 +24,46 @@ impl Builder {
         outputs: &[(Var<'_>, ValueId)],
         label: &str,
     ) -> Result<(), PlanError> {
+        match self.lower_with(
+            graph,
+            inputs,
+            outputs,
+            (label, |ir, target| Clusters::together(ir, target)),
+        )? {
+            1 => Ok(()),
+            // Two kernels would read what the other has already replaced.
+            n => Err(PlanError::Request(format!(
+                "{label}: not a pointwise expression, but {n} kernels"
+            ))),
+        }
+    }
+
+    /// The same for a graph that may need several kernels, whose number it gives; no output is a
+    /// place of an input.
+    pub(super) fn lower_kernels(
+        &mut self,
+        graph: &Graph,
+        inputs: &[ValueId],
+        outputs: &[(Var<'_>, ValueId)],
+        label: &str,
+    ) -> Result<usize, PlanError> {
+        self.lower_with(
+            graph,
+            inputs,
+            outputs,
+            (label, |ir, target| {
+                Clusters::new(ir, target, Homes::default())
+            }),
+        )
+    }
+
+    fn lower_with(
+        &mut self,
+        graph: &Graph,
+        inputs: &[ValueId],
+        outputs: &[(Var<'_>, ValueId)],
+        (label, cluster): (&str, for<'a> fn(&'a Ir, &Target) -> Clusters<'a>),
+    ) -> Result<usize, PlanError> {
         graph.check()?;
         let roots = outputs.iter().map(|(var, _)| var.id()).collect();
         let mut ir = passes::run(Ir::of(graph, roots), &self.plan.target);
@@ -37,7 +77,7 @@ impl Builder {
             max_bindings: usize::MAX,
             ..self.plan.target.clone()
         };
-        let clusters = Clusters::new(&ir, &roomy, Homes::default());
+        let clusters = cluster(&ir, &roomy);
         self.kernels(
             &ir,
             &clusters,
@@ -48,16 +88,11 @@ impl Builder {
         );
         self.leaf_values = leaves;
         self.values = values;
-        match self.plan.kernels.get_mut(before..) {
-            Some([kernel]) => {
-                kernel.label = label.to_string();
-                Ok(())
-            }
-            // Two kernels would read what the other has already replaced.
-            _ => Err(PlanError::Request(format!(
-                "{label}: not a pointwise expression"
-            ))),
+        let made = self.plan.kernels.get_mut(before..).unwrap_or_default();
+        for kernel in &mut *made {
+            kernel.label = label.to_string();
         }
+        Ok(made.len())
     }
 
     /// Kernels for all clusters; returns states with the values that are to be copied to them.

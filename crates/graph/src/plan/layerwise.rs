@@ -10,9 +10,10 @@ use std::ops::Range;
 
 use super::build::PlanError;
 use super::builder::{Builder, UNPLACED};
+use super::groups::Groups;
 use super::slab::ALIGN;
 use super::update::{Gradient, Parts};
-use super::{Run, Segment, ValueId};
+use super::{Run, ValueId};
 use crate::ops::{Gather, Op};
 use crate::{Array, Graph, Layerwise, Var};
 
@@ -34,12 +35,9 @@ pub(super) struct Norms {
 impl Norms {
     /// The scale of each element of the run, from the sums.
     pub(super) fn scale<'g>(&self, rule: &dyn Layerwise, sums: Var<'g>) -> Option<Var<'g>> {
-        let blocks = self.owners.len();
         let norms = self.starts.iter().map(|start| {
             let owners = self.owners.iter().map(|owner| start + owner);
-            // A view of indices: all else has one element for each of the run.
-            let owners = literal(sums.graph(), vec![blocks, 1], owners.collect());
-            let owners = owners.expand([blocks, BLOCK]).reshape(blocks * BLOCK);
+            let owners = each_block(sums.graph(), owners.collect());
             sums.apply(Op::Gather(Gather), &[owners]).sqrt()
         });
         rule.scale(&norms.collect::<Vec<_>>())
@@ -53,15 +51,9 @@ pub(super) fn norms(
     rule: &dyn Layerwise,
     run: &Run,
     inputs: &[ValueId],
-    gradient: &Gradient,
+    how: (&Gradient, &Groups),
 ) -> Result<Norms, PlanError> {
-    let inside = |s: &&Segment| {
-        let offsets = run.offset..run.offset + run.len;
-        s.shard == run.shard && offsets.contains(&s.offset) && s.len > 0
-    };
-    let segments = &builder.plan.slabs.segments;
-    let mut segments: Vec<&Segment> = segments.iter().filter(inside).collect();
-    segments.sort_by_key(|s| s.offset);
+    let segments = builder.plan.slabs.within(run);
     let (mut owners, mut count) = (Vec::new(), 0u32);
     let mut of_params: Vec<Range<usize>> = Vec::new();
     for segment in segments {
@@ -70,7 +62,7 @@ pub(super) fn norms(
         owners.resize(owners.len() + blocks, count);
         count += 1;
     }
-    let sums = block_sums(builder, rule, inputs, gradient, owners.len())?;
+    let sums = block_sums(builder, rule, inputs, how, owners.len())?;
     let mut value = sums.all;
     let shifted = |start: &usize| -> Vec<Range<usize>> {
         let groups = of_params.iter();
@@ -96,13 +88,13 @@ fn block_sums(
     builder: &mut Builder,
     rule: &dyn Layerwise,
     inputs: &[ValueId],
-    gradient: &Gradient,
+    (gradient, groups): (&Gradient, &Groups),
     blocks: usize,
 ) -> Result<Parts, PlanError> {
     let graph = Graph::new();
     let vars = builder.inputs(&graph, inputs);
     let (param, grad, states) = gradient.of(&vars);
-    let measured = graph.within("optimizer", None, || rule.measured(param, grad, states));
+    let measured = groups.within(&graph, || rule.measured(param, grad, states));
     let parts = builder.parts("square_sums", &vec![blocks; measured.len()]);
     for (x, part) in measured.iter().zip(&parts.each) {
         let sums = x.square().reshape([blocks, BLOCK]).sum(&[1]);
@@ -163,6 +155,13 @@ impl Table {
         builder.lower_graph(&graph, &[sums], &[(rows, value)], "optimizer/norms")?;
         Ok(value)
     }
+}
+
+/// A number for each element of blocks, a view: all else has one element for each of the run.
+pub(super) fn each_block(graph: &Graph, numbers: Vec<u32>) -> Var<'_> {
+    let blocks = numbers.len();
+    let numbers = literal(graph, vec![blocks, 1], numbers);
+    numbers.expand([blocks, BLOCK]).reshape(blocks * BLOCK)
 }
 
 /// Indices that the planner made itself: they need no check.

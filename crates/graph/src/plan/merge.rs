@@ -78,6 +78,16 @@ impl Clusters<'_> {
         }
     }
 
+    /// Merges whatever can be, of any size.
+    pub(super) fn merge_rest(&mut self, target: &Target) {
+        let all: BTreeSet<usize> = self.of.iter().flatten().copied().collect();
+        if let Some((&last, others)) = all.iter().collect::<Vec<_>>().split_last() {
+            for &&other in others {
+                self.try_merge(other, *last, target);
+            }
+        }
+    }
+
     /// The maximum or minimum of the rows in which a node looks for where it stands.
     fn same_search(&self, id: NodeId) -> Option<NodeId> {
         let node = self.node(id);

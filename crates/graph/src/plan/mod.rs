@@ -10,6 +10,7 @@ pub(crate) mod cluster;
 mod conv;
 mod display;
 mod domain;
+mod groups;
 mod home;
 mod kernel;
 mod kernels;

@@ -126,6 +126,17 @@ impl SlabLayout {
         })
     }
 
+    /// The parameters of a run, in order, without empty ones.
+    pub(super) fn within(&self, run: &Run) -> Vec<&Segment> {
+        let inside = |s: &&Segment| {
+            let offsets = run.offset..run.offset + run.len;
+            s.shard == run.shard && offsets.contains(&s.offset) && s.len > 0
+        };
+        let mut segments: Vec<&Segment> = self.segments.iter().filter(inside).collect();
+        segments.sort_by_key(|s| s.offset);
+        segments
+    }
+
     /// The runs of the parameters that are trained: one flag for each segment.
     pub fn runs(&self, trained: &[bool]) -> Vec<Run> {
         let flags = self.segments.iter().zip(trained);

@@ -3,6 +3,7 @@
 
 use super::build::{PlanError, Request};
 use super::builder::{Builder, UNPLACED};
+use super::groups::Groups;
 use super::{Role, Run, ValueId, layerwise};
 use crate::ops::{Meta, Reduction};
 use crate::passes::partial;
@@ -35,20 +36,27 @@ pub(super) fn append(
             clip_norm: request.clip_norm,
         };
         let rule = optimizer.layerwise();
+        let groups = Groups::new(builder, optimizer, run, request);
         let norms = match rule {
-            Some(rule) => Some(layerwise::norms(builder, rule, run, &inputs, &gradient)?),
+            Some(rule) => {
+                let found = layerwise::norms(builder, rule, run, &inputs, (&gradient, &groups))?;
+                Some(found)
+            }
             None => None,
         };
         inputs.extend(norms.as_ref().map(|norms| norms.value));
         let graph = Graph::new();
         let vars = builder.inputs(&graph, &inputs);
         let (vector, grad, before) = gradient.of(&vars);
-        let update = graph.within("optimizer", None, || match (rule, &norms, vars.last()) {
+        let update = groups.within(&graph, || match (rule, &norms, vars.last()) {
             (Some(rule), Some(norms), Some(&sums)) => {
                 let scale = norms.scale(rule, sums)?;
                 Some(rule.update(vector, grad, before, scale))
             }
-            _ => Some(optimizer.update(vector, grad, before)),
+            _ => Some(match groups.one().and_then(|g| optimizer.whole(g)) {
+                Some(whole) => whole.before(vector, grad, before),
+                None => optimizer.update(vector, grad, before),
+            }),
         });
         let update = update.ok_or_else(|| {
             PlanError::Request(format!("{optimizer:?} makes no scale of what it measures"))
@@ -60,16 +68,23 @@ pub(super) fn append(
                 update.states.len()
             )));
         }
-        let mut outputs = vec![(update.param, param)];
-        outputs.extend(update.states.iter().copied().zip(states));
-        builder.lower_graph(&graph, &inputs, &outputs, "optimizer/update")?;
+        let after = std::iter::once(update.param).chain(update.states);
+        let places = std::iter::once(param).chain(states);
+        let before = std::iter::once(vector).chain(before.iter().copied());
+        let changed = after.zip(places).zip(before);
+        let changed = changed.filter(|((after, _), before)| after.id() != before.id());
+        let outputs: Vec<(Var<'_>, ValueId)> = changed.map(|(output, _)| output).collect();
+        if !outputs.is_empty() {
+            builder.lower_graph(&graph, &inputs, &outputs, "optimizer/update")?;
+        }
+        groups.whole(builder, (optimizer, request), &gradient, squares)?;
     }
     Ok(())
 }
 
 /// How the gradient is found among the inputs: parameter, gradient, states, sums of squares.
 pub(super) struct Gradient {
-    states: usize,
+    pub(super) states: usize,
     clip_norm: Option<f64>,
 }
 

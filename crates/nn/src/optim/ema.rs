@@ -1,6 +1,6 @@
 //! An average of the parameters beside them.
 
-use gradus_graph::{AVERAGE, At, Layerwise, Optimizer, Rate, Update, Var};
+use gradus_graph::{AVERAGE, At, Layerwise, Optimizer, Rate, Shape, Update, Var};
 
 use super::{Expected, check, row, word};
 
@@ -31,6 +31,12 @@ impl<O: Optimizer> Ema<O> {
         u32::try_from(row.len()).unwrap_or(u32::MAX)
     }
 
+    /// What is kept of the average, and what is taken of the parameter.
+    fn factors(&self, step: u32) -> Vec<f32> {
+        let keep = if step == 0 { 0.0 } else { self.decay };
+        row(&[keep, 1.0 - keep])
+    }
+
     /// Adds the average to an update that was made of the states before it.
     fn average<'g>(
         &self,
@@ -39,6 +45,10 @@ impl<O: Optimizer> Ema<O> {
         param: Var<'g>,
     ) -> Update<'g> {
         check(param, "ema", "decay", self.decay, Expected::Share);
+        if (0..self.optimizer.groups()).any(|g| self.optimizer.whole(g).is_some()) {
+            let message = "cannot average parameters that are updated as whole matrices";
+            param.graph().fail("ema", message.to_owned());
+        }
         let updated = states.split_last().and_then(|(average, before)| {
             let mut updated = update(before)?;
             let at = self.words_before();
@@ -81,9 +91,8 @@ impl<O: Optimizer> Optimizer for Ema<O> {
     }
 
     fn row(&self, step: u32, rate: Rate) -> Vec<f32> {
-        let keep = if step == 0 { 0.0 } else { self.decay };
         let mut words = self.optimizer.row(step, rate);
-        words.extend(row(&[keep, 1.0 - keep]));
+        words.extend(self.factors(step));
         words
     }
 
@@ -94,6 +103,20 @@ impl<O: Optimizer> Optimizer for Ema<O> {
 
     fn layerwise(&self) -> Option<&dyn Layerwise> {
         self.optimizer.layerwise().is_some().then_some(self)
+    }
+
+    fn groups(&self) -> usize {
+        self.optimizer.groups()
+    }
+
+    fn group(&self, name: &str, shape: &Shape) -> usize {
+        self.optimizer.group(name, shape)
+    }
+
+    fn words_by(&self, at: &At<'_>, adjust: &dyn Fn(Rate) -> Rate) -> Vec<f32> {
+        let mut words = self.optimizer.words_by(at, adjust);
+        words.extend(self.factors(at.step));
+        words
     }
 }
 

@@ -1,9 +1,9 @@
 //! An optimizer with a schedule.
 
-use gradus_graph::{At, Layerwise, Optimizer, Rate, Update, Var};
+use gradus_graph::{At, Layerwise, Optimizer, Rate, Shape, Update, Var, Whole};
 
 use super::Schedule;
-use crate::Ema;
+use crate::{Ema, Groups, Params, Undecayed};
 
 /// An optimizer whose learning rate follows a schedule; see [`OptimizerExt::schedule`].
 #[derive(Clone, Debug)]
@@ -35,9 +35,28 @@ pub trait OptimizerExt: Optimizer + Sized {
     fn ema(self, decay: f64) -> Ema<Self> {
         Ema::new(self, decay)
     }
+
+    /// This optimizer without weight decay of biases and of the scales of normalizations, which
+    /// are vectors.
+    fn no_decay_of_vectors(self) -> Groups
+    where
+        Self: Undecayed + Clone + 'static,
+    {
+        let undecayed = self.clone().undecayed();
+        Groups::new(self).group(Params::vectors(), undecayed)
+    }
 }
 
 impl<O: Optimizer> OptimizerExt for O {}
+
+impl<O: Undecayed, S: Schedule> Undecayed for Scheduled<O, S> {
+    fn undecayed(self) -> Self {
+        Self {
+            optimizer: self.optimizer.undecayed(),
+            ..self
+        }
+    }
+}
 
 impl<O: Optimizer, S: Schedule> Optimizer for Scheduled<O, S> {
     fn states(&self) -> Vec<&'static str> {
@@ -69,5 +88,22 @@ impl<O: Optimizer, S: Schedule> Optimizer for Scheduled<O, S> {
 
     fn layerwise(&self) -> Option<&dyn Layerwise> {
         self.optimizer.layerwise()
+    }
+
+    fn groups(&self) -> usize {
+        self.optimizer.groups()
+    }
+
+    fn group(&self, name: &str, shape: &Shape) -> usize {
+        self.optimizer.group(name, shape)
+    }
+
+    fn whole(&self, group: usize) -> Option<&dyn Whole> {
+        self.optimizer.whole(group)
+    }
+
+    fn words_by(&self, at: &At<'_>, adjust: &dyn Fn(Rate) -> Rate) -> Vec<f32> {
+        let both = |rate| adjust(self.schedule.rate(rate, at));
+        self.optimizer.words_by(at, &both)
     }
 }

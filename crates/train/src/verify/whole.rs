@@ -1,7 +1,7 @@
 //! A whole step against the reference on the original graph, before any pass.
 
 use gradus_graph::backend::StepRow;
-use gradus_graph::{Array, DType, Graph, NodeId, Optimizer, Var};
+use gradus_graph::{Array, DType, Graph, NodeId, Optimizer, Shape, Var, update_of};
 
 use super::bound::{Check, Reference, numbers};
 use super::case::Case;
@@ -110,7 +110,8 @@ impl Step<'_> {
             return Ok(Vec::new());
         };
         let optimizer = &*self.update.optimizer;
-        let rule = Rule::new(optimizer, param.shape().numel(), self.row)?;
+        let name = self.names.get(i).map_or("", String::as_str);
+        let rule = Rule::new(optimizer, name, *param.shape(), self.row)?;
         let largest = gradient.exact.iter().map(|g| g.abs()).fold(0.0, f64::max);
         let base = super::bound::rounding(gradient.terms) * largest;
         let scaled = |by: &dyn Fn(usize) -> f64| -> Vec<f64> {
@@ -146,7 +147,6 @@ impl Step<'_> {
                 rounded,
                 terms: 1.0,
             };
-            let name = self.names.get(i).map_or("", String::as_str);
             let name = format!("{what} of {name}");
             let found = numbers(found);
             checks.push(reference.judge(name, &found, self.strict, || Ok(Vec::new()))?);
@@ -155,19 +155,24 @@ impl Step<'_> {
     }
 }
 
-/// The optimizer's update as a graph over vectors: parameter, gradient, states.
+/// The optimizer's update as a graph over one parameter, its gradient and states.
 struct Rule {
     case: Case,
     outputs: Vec<NodeId>,
 }
 
 impl Rule {
-    fn new(optimizer: &dyn Optimizer, n: usize, row: &StepRow) -> Result<Self, Error> {
+    fn new(
+        optimizer: &dyn Optimizer,
+        name: &str,
+        shape: Shape,
+        row: &StepRow,
+    ) -> Result<Self, Error> {
         let graph = Graph::new();
-        let input = |name: &str| graph.input(name, n, DType::F32);
+        let input = |name: &str| graph.input(name, shape, DType::F32);
         let (param, gradient) = (input("param"), input("gradient"));
         let states: Vec<Var<'_>> = optimizer.states().iter().map(|s| input(s)).collect();
-        let update = optimizer.update(param, gradient, &states);
+        let update = update_of(optimizer, name, param, gradient, &states);
         graph.check()?;
         let outputs = std::iter::once(update.param).chain(update.states);
         Ok(Self {
@@ -185,11 +190,11 @@ impl Rule {
 
     #[allow(clippy::cast_possible_truncation, reason = "host arrays are f32")]
     fn case(&self, param: &Array, gradient: &[f64], states: &[Array]) -> Result<Case, Error> {
-        let n = param.shape().numel();
+        let shape = *param.shape();
         let gradient: Vec<f32> = gradient.iter().map(|&g| g as f32).collect();
-        let mut inputs = vec![param.clone().reshape(n)?, Array::new(n, gradient)?];
+        let mut inputs = vec![param.clone(), Array::new(shape, gradient)?];
         for state in states {
-            inputs.push(state.clone().reshape(n)?);
+            inputs.push(state.clone().reshape(shape)?);
         }
         Ok(Case {
             inputs,

@@ -1,12 +1,16 @@
-//! Which parameters a step trains.
+//! Selections of parameters: which of them a step trains, or an optimizer treats differently.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Parameters of a model, selected by their paths.
+use gradus_graph::Shape;
+
+type Selects = dyn Fn(&str, &Shape) -> bool + Send + Sync;
+
+/// Parameters of a model, selected by their paths or shapes.
 #[derive(Clone)]
 pub struct Params {
-    selects: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    selects: Arc<Selects>,
     description: String,
 }
 
@@ -14,7 +18,7 @@ pub struct Params {
 pub fn params(prefix: &str) -> Params {
     let start = prefix.to_owned();
     Params {
-        selects: Arc::new(move |path| path.starts_with(&start)),
+        selects: Arc::new(move |path, _| path.starts_with(&start)),
         description: format!("`{prefix}…`"),
     }
 }
@@ -23,7 +27,7 @@ impl Params {
     /// All parameters.
     pub fn all() -> Self {
         Self {
-            selects: Arc::new(|_| true),
+            selects: Arc::new(|_, _| true),
             description: "all parameters".to_owned(),
         }
     }
@@ -31,8 +35,24 @@ impl Params {
     /// The parameters whose paths satisfy `selects`.
     pub fn matching(selects: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         Self {
-            selects: Arc::new(selects),
+            selects: Arc::new(move |path, _| selects(path)),
             description: "a predicate".to_owned(),
+        }
+    }
+
+    /// Those of two axes: weights of dense layers and embeddings.
+    pub fn matrices() -> Self {
+        Self {
+            selects: Arc::new(|_, shape| shape.rank() == 2),
+            description: "matrices".to_owned(),
+        }
+    }
+
+    /// Those of at most one axis: biases, and scales of normalizations.
+    pub fn vectors() -> Self {
+        Self {
+            selects: Arc::new(|_, shape| shape.rank() <= 1),
+            description: "vectors".to_owned(),
         }
     }
 
@@ -41,7 +61,7 @@ impl Params {
     pub fn or(self, others: Self) -> Self {
         let (a, b) = (self.selects, others.selects);
         Self {
-            selects: Arc::new(move |path| a(path) || b(path)),
+            selects: Arc::new(move |path, shape| a(path, shape) || b(path, shape)),
             description: format!("{} or {}", self.description, others.description),
         }
     }
@@ -51,13 +71,14 @@ impl Params {
     pub fn except(self, others: Self) -> Self {
         let (a, b) = (self.selects, others.selects);
         Self {
-            selects: Arc::new(move |path| a(path) && !b(path)),
+            selects: Arc::new(move |path, shape| a(path, shape) && !b(path, shape)),
             description: format!("{} except {}", self.description, others.description),
         }
     }
 
-    pub(crate) fn select(&self, path: &str) -> bool {
-        (self.selects)(path)
+    /// True for a parameter of this path and shape that is one of these.
+    pub fn select(&self, path: &str, shape: &Shape) -> bool {
+        (self.selects)(path, shape)
     }
 }
 
