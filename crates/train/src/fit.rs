@@ -28,6 +28,7 @@ pub struct Fit {
     epochs: usize,
     validation: Validation,
     shuffle: bool,
+    drop_last: bool,
     progress: bool,
 }
 
@@ -46,6 +47,7 @@ impl Fit {
             epochs,
             validation: Validation::None,
             shuffle: true,
+            drop_last: false,
             progress: true,
         }
     }
@@ -69,6 +71,13 @@ impl Fit {
         self
     }
 
+    /// Leaves out a last batch that would be shorter than the others; with shuffling it is made of
+    /// other samples in every epoch.
+    pub const fn drop_last(mut self) -> Self {
+        self.drop_last = true;
+        self
+    }
+
     /// Shows no progress bar, on a terminal either.
     pub const fn quiet(mut self) -> Self {
         self.progress = false;
@@ -78,12 +87,12 @@ impl Fit {
 
 impl Model {
     /// Trains for some epochs: every sample once an epoch, in a new order each. A last, shorter
-    /// batch is a step of its own size. Schedules that watch a loss see that of the validation
+    /// batch is a step of its own size, unless [`Fit::drop_last`] leaves it out. Schedules that watch a loss see that of the validation
     /// samples, of the training samples if there are none.
     ///
     /// # Errors
-    /// If the data is not what the model was compiled for, the device fails, or an index in the
-    /// data is out of range. The model then stands after the last step that was submitted.
+    /// If the data is not what the model was compiled for or has no batch to train on, the device
+    /// fails, or an index in the data is out of range. The model then stands after the last step that was submitted.
     pub fn fit(&mut self, data: &Dataset, fit: Fit) -> Result<History, Error> {
         self.check_data(data)?;
         let epochs = environment::example_epochs()?.map_or(fit.epochs, |most| most.min(fit.epochs));
@@ -98,13 +107,23 @@ impl Model {
                 (split.train, Some(split.test))
             }
         };
+        let samples = match fit.drop_last {
+            true => train.len() - train.len() % self.spec.batch.max(1),
+            false => train.len(),
+        };
+        if samples == 0 {
+            let (found, batch) = (train.len(), self.spec.batch);
+            let message = format!("{found} samples make no full batch of {batch}");
+            return Err(Error::setting(message));
+        }
         self.settle()?;
         let resident = self.upload_resident(&train)?;
-        let bar = Progress::new(epochs, train.len(), fit.progress);
+        let bar = Progress::new(epochs, samples, fit.progress);
         let mut run = Run {
             profiler: Profiler::from_env(&bar)?,
             order: train.sequential(),
             data: &train,
+            samples,
             resident,
             bar: &bar,
         };
@@ -166,7 +185,8 @@ impl Model {
         if run.resident {
             self.run_resident(run, &mut totals)?;
         } else {
-            for indices in run.order.batches(self.spec.batch)? {
+            let batches = run.samples.div_ceil(self.spec.batch);
+            for indices in run.order.batches(self.spec.batch)?.take(batches) {
                 let program = self.program((train, indices.len(), false))?;
                 self.engine.gather(program, run.data, indices)?;
                 self.train_profiled(&mut run.profiler, (train, program), &[0], indices.len())?;
@@ -183,10 +203,10 @@ impl Model {
         self.engine.write(&Role::Order, 0, run.order.indices())?;
         let (batch, train) = (self.spec.batch, self.find(TRAIN)?);
         let mut first = 0;
-        while first < run.data.len() {
-            let samples = batch.min(run.data.len() - first);
+        while first < run.samples {
+            let samples = batch.min(run.samples - first);
             let program = self.program((train, samples, true))?;
-            let full = ((run.data.len() - first) / samples).max(1);
+            let full = ((run.samples - first) / samples).max(1);
             let count = full.min(RESIDENT_STEPS);
             // The data set has fewer than 2³² samples.
             let firsts = (0..count).map(|i| u32::try_from(first + i * samples).unwrap_or(u32::MAX));
@@ -212,6 +232,8 @@ impl Model {
 /// One call of `fit`.
 struct Run<'a> {
     data: &'a Dataset,
+    /// How many of them an epoch visits.
+    samples: usize,
     order: Order,
     resident: bool,
     profiler: Option<Profiler<'a>>,

@@ -171,3 +171,33 @@ fn in_order_takes_the_samples_as_they_stand() {
     assert_eq!(in_order, by_hand.digest().unwrap());
     assert_ne!(in_order, fitted(Fit::epochs(1)));
 }
+
+#[test]
+fn a_last_short_batch_can_be_left_out() {
+    // 45 samples in batches of 16: two full ones, and 13 that are left over.
+    let data = digits(45);
+    for resident in [false, true] {
+        let net = Sequential::new().dense(10);
+        let mut model = net
+            .compile(settings(&data).batch(16).resident(resident))
+            .unwrap();
+        let fit = || Fit::epochs(1).quiet().in_order().drop_last();
+        model.fit(&data, fit()).unwrap();
+        assert_eq!(model.steps(), 2);
+        let net = Sequential::new().dense(10);
+        let first = data.take(32).unwrap();
+        let mut other = net.compile(settings(&data).batch(16)).unwrap();
+        other
+            .fit(&first, Fit::epochs(1).quiet().in_order())
+            .unwrap();
+        assert_eq!(model.digest().unwrap(), other.digest().unwrap());
+        let error = model
+            .fit(&data.take(7).unwrap(), fit())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("7 samples make no full batch of 16"),
+            "{error}"
+        );
+    }
+}

@@ -1,6 +1,7 @@
 //! The file: what is written, and what is believed of what is read.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::fs;
 use std::path::Path;
 
@@ -132,6 +133,63 @@ fn parse(bytes: &[u8], kept: &[Kept]) -> Result<Found, CheckpointError> {
 }
 
 const OPTIMIZER: &str = "optimizer.";
+
+/// What a file and a model have in common; see [`Model::load_matching`](crate::Model::load_matching).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Matching {
+    /// What was read.
+    pub loaded: Vec<String>,
+    /// What the model has and the file lacks: it stayed as it was.
+    pub missing: Vec<String>,
+    /// What the file has and the model lacks.
+    pub unexpected: Vec<String>,
+}
+
+impl fmt::Display for Matching {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} tensors loaded", self.loaded.len())?;
+        for (what, names) in [("missing", &self.missing), ("unexpected", &self.unexpected)] {
+            if !names.is_empty() {
+                write!(f, "; {what}: {}", names.join(", "))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The arrays of parameters and states that the file has, too.
+pub(super) fn read_matching(
+    path: &Path,
+    kept: &[Kept],
+) -> Result<(Vec<Option<Array>>, Matching), CheckpointError> {
+    let bytes = fs::read(path)?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|source| CheckpointError::Format {
+        bytes: bytes.len(),
+        source,
+    })?;
+    let mut matching = Matching::default();
+    let mut arrays = Vec::with_capacity(kept.len());
+    for kept in kept {
+        let view = file.tensor(&kept.name);
+        arrays.push(match (kept.step(), view) {
+            (Some(_), _) => None,
+            (None, Err(_)) => {
+                matching.missing.push(kept.name.clone());
+                None
+            }
+            (None, Ok(view)) => {
+                matching.loaded.push(kept.name.clone());
+                Some(array(kept, &kept.name, &view)?)
+            }
+        });
+    }
+    let ours = |name: &str| kept.iter().any(|k| k.step().is_none() && k.name == name);
+    let others = file.names().into_iter().filter(|name| !ours(name));
+    let others = others.filter(|name| !name.starts_with(OPTIMIZER));
+    matching.unexpected = others.map(str::to_owned).collect();
+    matching.unexpected.sort_unstable();
+    Ok((arrays, matching))
+}
 
 fn absent(kept: &Kept, in_file: &[&str]) -> CheckpointError {
     let own = in_file.iter().filter(|n| !n.starts_with(OPTIMIZER));

@@ -9,12 +9,15 @@ mod file;
 
 use std::path::{Path, PathBuf};
 
+use gradus_graph::Array;
+
 use crate::memory::Holds;
 use crate::model::Defined;
 use crate::{Error, Model};
 use file::{Progress, Standing};
 
 pub use error::CheckpointError;
+pub use file::Matching;
 
 impl Model {
     /// Writes parameters, states, the optimizer's vectors, step, epoch and seed: everything that
@@ -51,26 +54,10 @@ impl Model {
         self.settle()?;
         let found = file::read(path, &self.kept);
         let (arrays, progress) = found.map_err(|source| failed(path, source))?;
-        for (kept, array) in self.kept.iter().zip(&arrays) {
-            match array {
-                Some(array) => kept.write(&mut self.engine, array)?,
-                None => {
-                    let Holds::Optimizer { step, state, .. } = kept.holds else {
-                        continue;
-                    };
-                    if let Some(defined) = self.defined.get(step) {
-                        kept.write(&mut self.engine, &defined.initial(state, kept)?)?;
-                    }
-                }
-            }
-        }
+        self.put(&arrays)?;
         let Some(progress) = progress else {
             log::info!("{}: parameters only", path.display());
-            self.step = 0;
-            for defined in &mut self.defined {
-                defined.count = 0;
-                defined.memory.clear();
-            }
+            self.restart();
             return Ok(());
         };
         let mut all = true;
@@ -107,6 +94,50 @@ impl Model {
             self.spec.seed = progress.seed;
         }
         Ok(())
+    }
+
+    /// Reads the parameters and states whose names a safetensors file shares with the model, as
+    /// PyTorch's `load_state_dict(strict=False)`: a backbone for another head, say. The others
+    /// stay as they are; all optimizers start anew.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is damaged, or a tensor of the same name has another shape or
+    /// dtype: the error names it, and the model stays as it is.
+    pub fn load_matching(&mut self, path: impl AsRef<Path>) -> Result<Matching, Error> {
+        let path = path.as_ref();
+        self.settle()?;
+        let found = file::read_matching(path, &self.kept);
+        let (arrays, matching) = found.map_err(|source| failed(path, source))?;
+        self.put(&arrays)?;
+        self.restart();
+        Ok(matching)
+    }
+
+    /// Takes over arrays, as many as are kept. Vectors of optimizers without one start anew.
+    fn put(&mut self, arrays: &[Option<Array>]) -> Result<(), Error> {
+        for (kept, array) in self.kept.iter().zip(arrays) {
+            match array {
+                Some(array) => kept.write(&mut self.engine, array)?,
+                None => {
+                    let Holds::Optimizer { step, state, .. } = kept.holds else {
+                        continue;
+                    };
+                    if let Some(defined) = self.defined.get(step) {
+                        kept.write(&mut self.engine, &defined.initial(state, kept)?)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts steps anew.
+    fn restart(&mut self) {
+        self.step = 0;
+        for defined in &mut self.defined {
+            defined.count = 0;
+            defined.memory.clear();
+        }
     }
 
     /// Where each step stands.
