@@ -10,6 +10,9 @@ mod shared;
 
 pub(crate) const LATENT: usize = 16;
 pub(crate) const BATCH: usize = 64;
+pub(crate) const EPOCHS: usize = 150;
+/// Batches of the digits that are trained on.
+const STEPS: u32 = 23 * EPOCHS as u32;
 
 fn generator() -> Sequential {
     Sequential::new()
@@ -55,14 +58,19 @@ fn generator_loss<'g>(scope: &Scope<'g>, inputs: &Vars<'g>) -> Vars<'g> {
 }
 
 /// Predicts images of noise `z`; the steps `disc` and `gen` train.
-pub(crate) fn model(device: Device) -> Result<Model, gradus::Error> {
+pub(crate) fn model(device: Device, seed: u64) -> Result<Model, gradus::Error> {
     let net = Functional::new(|scope, inputs| {
         let z = inputs.get(scope.graph(), "z");
         scope.apply("gen", &generator(), z).into()
     });
     let settings = Compile::new().input("z", LATENT, DType::F32).device(device);
-    let mut model = net.compile(settings.batch(BATCH).seed(7))?;
-    let adam = || Adam::new(1e-3).betas(0.5, 0.999);
+    let mut model = net.compile(settings.batch(BATCH).seed(seed))?;
+    // Smaller steps in the end: the two circle less about each other.
+    let adam = || {
+        Adam::new(1e-3)
+            .betas(0.5, 0.999)
+            .schedule(Cosine::steps(STEPS))
+    };
     model.define_step("disc", |s| {
         s.input("z", LATENT, DType::F32)
             .input("real", [1, 8, 8], DType::F32)
@@ -92,8 +100,8 @@ pub(crate) fn epoch(model: &mut Model, data: &Dataset, epoch: u32) -> anyhow::Re
 
 fn main() -> anyhow::Result<()> {
     let (train, _) = shared::digits()?;
-    let mut model = model(Device::best()?)?;
-    for i in 0..shared::epochs(100)? {
+    let mut model = model(Device::best()?, 7)?;
+    for i in 0..shared::epochs(EPOCHS)? {
         let [disc, make] = epoch(&mut model, &train, u32::try_from(i)?)?;
         println!(
             "epoch {}: discriminator {disc:.3}, generator {make:.3}",

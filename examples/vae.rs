@@ -9,13 +9,16 @@ mod shared;
 
 pub(crate) const LATENT: usize = 8;
 pub(crate) const BATCH: usize = 32;
+pub(crate) const EPOCHS: usize = 100;
+/// Batches of the digits that are trained on.
+const STEPS: u32 = 45 * EPOCHS as u32;
 
 /// Images to mean and logarithm of the variance of each latent number, side by side.
 fn encoder() -> Sequential {
     Sequential::new()
-        .layer(Conv2d::new(16, 4).stride(2).padding(1))
-        .relu()
         .layer(Conv2d::new(32, 4).stride(2).padding(1))
+        .relu()
+        .layer(Conv2d::new(64, 4).stride(2).padding(1))
         .relu()
         .flatten()
         .dense(2 * LATENT)
@@ -24,10 +27,10 @@ fn encoder() -> Sequential {
 /// Latent numbers to the logits of pixels.
 fn decoder() -> Sequential {
     Sequential::new()
-        .dense(32 * 2 * 2)
+        .dense(64 * 2 * 2)
         .relu()
-        .with(|_, x| x.reshape([x.dim(0), 32, 2, 2]))
-        .layer(ConvTranspose2d::new(16, 4).stride(2).padding(1))
+        .with(|_, x| x.reshape([x.dim(0), 64, 2, 2]))
+        .layer(ConvTranspose2d::new(32, 4).stride(2).padding(1))
         .relu()
         .layer(ConvTranspose2d::new(1, 4).stride(2).padding(1))
 }
@@ -56,17 +59,33 @@ fn loss<'g>(scope: &Scope<'g>, inputs: &Vars<'g>) -> Vars<'g> {
         .with("divergence", divergence)
 }
 
-/// Predicts images of latent numbers `z`; the step `learn` trains on images `x`.
-pub(crate) fn model(device: Device) -> Result<Model, gradus::Error> {
+/// Smaller steps in the end: what is learned settles.
+fn optimizer() -> impl Optimizer + 'static {
+    Adam::new(2e-3).schedule(Cosine::steps(STEPS))
+}
+
+/// The images `x` again, from the means of their latent numbers.
+fn reconstruct<'g>(scope: &Scope<'g>, inputs: &Vars<'g>) -> Vars<'g> {
+    let code = scope.apply("enc", &encoder(), inputs.get(scope.graph(), "x"));
+    let logits = scope.apply("dec", &decoder(), code.slice_axis(1, 0, LATENT));
+    Vars::new().with("image", logits.sigmoid())
+}
+
+/// Predicts images of latent numbers `z`; the step `learn` trains on images `x`, `reconstruct`
+/// gives them back.
+pub(crate) fn model(device: Device, seed: u64) -> Result<Model, gradus::Error> {
     let net = Functional::new(|scope, inputs| {
         let z = inputs.get(scope.graph(), "z");
         scope.apply("dec", &decoder(), z).sigmoid().into()
     });
     let settings = Compile::new().input("z", LATENT, DType::F32).device(device);
-    let mut model = net.compile(settings.batch(BATCH).seed(7))?;
+    let mut model = net.compile(settings.batch(BATCH).seed(seed))?;
     model.define_step("learn", |s| {
         s.input("x", [1, 8, 8], DType::F32)
-            .minimize(loss, Params::all(), Adam::new(2e-3))
+            .minimize(loss, Params::all(), optimizer())
+    })?;
+    model.define_step("reconstruct", |s| {
+        s.input("x", [1, 8, 8], DType::F32).compute(reconstruct)
     })?;
     Ok(model)
 }
@@ -86,8 +105,8 @@ pub(crate) fn epoch(model: &mut Model, data: &Dataset, epoch: u32) -> anyhow::Re
 
 fn main() -> anyhow::Result<()> {
     let (train, _) = shared::digits()?;
-    let mut model = model(Device::best()?)?;
-    for i in 0..shared::epochs(40)? {
+    let mut model = model(Device::best()?, 7)?;
+    for i in 0..shared::epochs(EPOCHS)? {
         let loss = epoch(&mut model, &train, u32::try_from(i)?)?;
         println!("epoch {}: loss {loss:.3}", i + 1);
     }

@@ -10,8 +10,11 @@ mod shared;
 
 pub(crate) const LATENT: usize = 16;
 pub(crate) const BATCH: usize = 64;
+pub(crate) const EPOCHS: usize = 250;
+/// Batches of the digits that are trained on.
+const STEPS: u32 = 23 * EPOCHS as u32;
 /// Steps of the critic for one of the generator.
-const CRITIC_STEPS: u64 = 3;
+const CRITIC_STEPS: u64 = 2;
 
 fn generator() -> Sequential {
     Sequential::new()
@@ -59,22 +62,30 @@ fn generator_loss<'g>(scope: &Scope<'g>, inputs: &Vars<'g>) -> Vars<'g> {
 }
 
 /// Predicts images of noise `z`; the steps `critic` and `gen` train.
-pub(crate) fn model(device: Device) -> Result<Model, gradus::Error> {
+pub(crate) fn model(device: Device, seed: u64) -> Result<Model, gradus::Error> {
     let net = Functional::new(|scope, inputs| {
         let z = inputs.get(scope.graph(), "z");
         scope.apply("gen", &generator(), z).into()
     });
     let settings = Compile::new().input("z", LATENT, DType::F32).device(device);
-    let mut model = net.compile(settings.batch(BATCH).seed(7))?;
-    let adam = || Adam::new(1e-3).betas(0.5, 0.9);
+    let mut model = net.compile(settings.batch(BATCH).seed(seed))?;
+    // Smaller steps in the end: the two circle less about each other.
+    let adam = |steps| {
+        Adam::new(1e-3)
+            .betas(0.5, 0.9)
+            .schedule(Cosine::steps(steps))
+    };
     model.define_step("critic", |s| {
         s.input("z", LATENT, DType::F32)
             .input("real", [1, 8, 8], DType::F32)
-            .minimize(critic_loss, params("critic."), adam())
+            .minimize(critic_loss, params("critic."), adam(STEPS))
     })?;
     model.define_step("gen", |s| {
-        s.input("z", LATENT, DType::F32)
-            .minimize(generator_loss, params("gen."), adam())
+        s.input("z", LATENT, DType::F32).minimize(
+            generator_loss,
+            params("gen."),
+            adam(STEPS / CRITIC_STEPS as u32),
+        )
     })?;
     Ok(model)
 }
@@ -98,8 +109,8 @@ pub(crate) fn epoch(model: &mut Model, data: &Dataset, epoch: u32) -> anyhow::Re
 
 fn main() -> anyhow::Result<()> {
     let (train, _) = shared::digits()?;
-    let mut model = model(Device::best()?)?;
-    for i in 0..shared::epochs(150)? {
+    let mut model = model(Device::best()?, 7)?;
+    for i in 0..shared::epochs(EPOCHS)? {
         let distance = epoch(&mut model, &train, u32::try_from(i)?)?;
         println!("epoch {}: distance {distance:.3}", i + 1);
     }
