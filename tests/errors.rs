@@ -53,6 +53,16 @@ fn net() -> Sequential {
     Sequential::new().dense(12).relu().dense(10)
 }
 
+/// Losses that are not reduced are for steps that go on computing.
+fn a_loss_of_many_numbers(device: &Device) -> Result<(), Failed> {
+    let data = digits().take(32)?;
+    let loss = CrossEntropy::new().reduction(Reduction::None);
+    says(
+        net().compile(settings(&data, device).loss(loss)),
+        &["[16]", "scalar"],
+    )
+}
+
 /// Inner dimensions differ: the message names the layer, both shapes and the user's line.
 fn inner_dimensions(device: &Device) -> Result<(), Failed> {
     let line = line!() + 2;
@@ -216,7 +226,8 @@ fn destroyed_device(_: &Device) -> Result<(), Failed> {
 
 fn main() {
     let gpu = Gpu::from_env();
-    let checks: [(&str, Check); 9] = [
+    let checks: [(&str, Check); 10] = [
+        ("a loss of many numbers", a_loss_of_many_numbers),
         ("inner dimensions", inner_dimensions),
         ("labels on the host", labels_on_the_host),
         ("labels on the device", labels_on_the_device),

@@ -6,6 +6,8 @@ use gradus::prelude::*;
 use libtest_mimic::{Arguments, Failed};
 use support::gpu::{Check, Gpu};
 
+#[path = "optimizers/accumulate.rs"]
+mod accumulate;
 #[path = "optimizers/groups.rs"]
 mod groups;
 mod support;
@@ -448,7 +450,7 @@ fn mistakes(device: &Device) -> Result<(), Failed> {
 
 fn main() {
     let gpu = Gpu::from_env();
-    let checks: [(&str, Check); 12] = [
+    let checks: [(&str, Check); 15] = [
         ("mistakes", mistakes),
         ("lamb", lamb),
         ("lamb in runs", lamb_in_runs),
@@ -461,6 +463,9 @@ fn main() {
         ("groups without decay", groups::no_decay),
         ("groups and mistakes", groups::mistakes),
         ("muon", groups::muon),
+        ("accumulated", accumulate::accumulated),
+        ("accumulation interrupted", accumulate::interrupted),
+        ("accumulation and mistakes", accumulate::mistakes),
     ];
     let mut trials = Vec::new();
     for (name, check) in checks {

@@ -60,6 +60,32 @@ pub trait Optimizer: Debug + Send + Sync {
         None
     }
 
+    /// The rules of the plans that take turns, the most complete one last; none if every step has
+    /// the same. All have the states of this optimizer, and words for their own steps.
+    fn phases(&self) -> Vec<&dyn Optimizer> {
+        Vec::new()
+    }
+
+    /// Whose turn a step is, below the number of [`Optimizer::phases`].
+    fn phase(&self, _step: u32) -> usize {
+        0
+    }
+
+    /// Updates that are made in so many steps.
+    fn updates(&self, steps: u32) -> u32 {
+        steps
+    }
+
+    /// What the rule takes for the gradient, before it is clipped; pointwise.
+    fn gradient<'g>(&self, grad: Var<'g>, _states: &[Var<'g>]) -> Var<'g> {
+        grad
+    }
+
+    /// True if the gradient is to be clipped where that was asked for.
+    fn clips(&self) -> bool {
+        true
+    }
+
     /// The words of [`Optimizer::row`] at its own [`Optimizer::rate`].
     fn words(&self, at: &At<'_>) -> Vec<f32> {
         self.words_by(at, &|rate| rate)

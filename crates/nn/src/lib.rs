@@ -40,8 +40,8 @@ pub use loss::{
 pub use metric::{Accuracy, Metric};
 pub use network::{Functional, Network, OUTPUT, Vars};
 pub use optim::{
-    Adadelta, Adagrad, Adam, AdamW, Adamax, Ema, Groups, Lamb, Lion, Muon, NAdam, RAdam, RmsProp,
-    Sgd, Undecayed,
+    Accumulate, Adadelta, Adagrad, Adam, AdamW, Adamax, Ema, Groups, Lamb, Lion, Muon, NAdam,
+    RAdam, RmsProp, Sgd, Undecayed,
 };
 pub use params::{Params, params};
 pub use schedule::{

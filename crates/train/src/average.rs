@@ -50,9 +50,10 @@ impl Model {
             };
             let update = defined.definition.update.as_ref();
             let states = update.map_or_else(Vec::new, |u| u.optimizer.states());
+            let updates = update.map_or(0, |u| u.optimizer.updates(defined.count));
             if states.get(*state) == Some(&AVERAGE) {
                 any = true;
-                kept.extend((defined.count > 0).then_some((at, *param)));
+                kept.extend((updates > 0).then_some((at, *param)));
             }
         }
         if !any {

@@ -3,7 +3,7 @@
 use gradus_data::Batch;
 
 use crate::spec::{self, Field};
-use crate::{Error, Model, Step, Ticket, sample};
+use crate::{Error, Model, Step, Ticket, sample, trace};
 
 impl Model {
     /// Defines a step of its own, beside those of [`compile`](crate::IntoModel::compile), over the
@@ -128,9 +128,10 @@ impl Model {
     /// # Errors
     /// As [`Model::run`].
     pub fn outputs(&mut self, name: &str, batch: &Batch) -> Result<Batch, Error> {
+        let phase = self.phase(self.find(name)?, 0);
         self.run(name, batch)?;
         self.settle()?;
-        let program = self.program((self.find(name)?, batch.len(), false))?;
+        let program = self.program_in((self.find(name)?, batch.len(), false), phase)?;
         let mut outputs = Batch::new();
         for name in self.engine.outputs(program) {
             let array = self.engine.output(program, &name)?;
@@ -146,7 +147,11 @@ impl Model {
     pub fn plan_of(&mut self, name: &str) -> Result<std::sync::Arc<gradus_graph::Plan>, Error> {
         let step = self.find(name)?;
         let key = (step, self.spec.batch, self.is_resident(step));
-        let program = self.program(key)?;
+        let update = self
+            .defined
+            .get(step)
+            .and_then(|d| d.definition.update.as_ref());
+        let program = self.program_in(key, trace::last_phase(update))?;
         self.engine.plan(program)
     }
 }

@@ -207,7 +207,10 @@ impl Model {
             let samples = batch.min(run.samples - first);
             let program = self.program((train, samples, true))?;
             let full = ((run.samples - first) / samples).max(1);
-            let count = full.min(RESIDENT_STEPS);
+            let phase = self.phase(train, 0);
+            let same = |&i: &usize| self.phase(train, u32::try_from(i).unwrap_or(0)) == phase;
+            let alike = (0..full.min(RESIDENT_STEPS)).take_while(same).count();
+            let count = alike.max(1);
             // The data set has fewer than 2³² samples.
             let firsts = (0..count).map(|i| u32::try_from(first + i * samples).unwrap_or(u32::MAX));
             let firsts: Vec<u32> = firsts.collect();

@@ -36,7 +36,8 @@ pub struct Model {
     pub(crate) output: Shape,
     /// The plan of the first step.
     plan: Arc<Plan>,
-    programs: BTreeMap<Key, Handle>,
+    /// One for each phase of the optimizer, if it has several.
+    programs: BTreeMap<(Key, usize), Handle>,
     /// Steps done, of all kinds.
     pub(crate) step: u32,
     /// Epochs of `fit` done.
@@ -150,7 +151,8 @@ impl Model {
             self.spec.seed,
         )?;
         let key = (self.defined.len(), self.spec.batch, resident);
-        self.programs.insert(key, program);
+        let phase = trace::last_phase(defined.definition.update.as_ref());
+        self.programs.insert((key, phase), program);
         (self.layout, self.kept) = (layout, kept);
         self.defined.push(defined);
         Ok(())
@@ -361,9 +363,23 @@ impl Model {
         Ticket { step: self.steps() }
     }
 
-    /// The plan of this step for this number of samples, compiled when first needed.
+    /// The phase of the `i`-th next run of a step.
+    pub(crate) fn phase(&self, step: usize, i: u32) -> usize {
+        self.defined.get(step).map_or(0, |defined| {
+            let update = defined.definition.update.as_ref();
+            update.map_or(0, |u| u.optimizer.phase(defined.count.saturating_add(i)))
+        })
+    }
+
+    /// The plan of the next run of this step for this number of samples, compiled when first
+    /// needed.
     pub(crate) fn program(&mut self, key: Key) -> Result<Handle, Error> {
-        if let Some(&program) = self.programs.get(&key) {
+        self.program_in(key, self.phase(key.0, 0))
+    }
+
+    /// The same for a phase of the optimizer.
+    pub(crate) fn program_in(&mut self, key: Key, phase: usize) -> Result<Handle, Error> {
+        if let Some(&program) = self.programs.get(&(key, phase)) {
             return Ok(program);
         }
         let (step, samples, resident) = key;
@@ -375,10 +391,10 @@ impl Model {
             &self.device,
             &self.layout,
             (&defined.definition, &defined.place),
-            (samples, resident),
+            (samples, resident, phase),
         )?;
         let program = self.engine.compile(plan)?;
-        self.programs.insert(key, program);
+        self.programs.insert((key, phase), program);
         Ok(program)
     }
 }

@@ -4,16 +4,26 @@ use std::sync::Arc;
 
 use gradus_graph::philox::Rng;
 use gradus_graph::plan::{self, Plan, Request, SlabLayout};
-use gradus_graph::{Graph, Init, ParamInfo, Scope, Shape, StateInfo, Var, grad, vjp};
+use gradus_graph::{Graph, Init, Optimizer, ParamInfo, Scope, Shape, StateInfo, Var, grad, vjp};
 use gradus_nn::Vars;
 
 use crate::spec::Spec;
-use crate::step::{Definition, Results};
+use crate::step::{Definition, Results, Update};
 use crate::{Device, Error};
 
 /// A plan of a model: the number of the step, for how many samples, and whether these are taken
 /// from the resident data set.
 pub(crate) type Key = (usize, usize, bool);
+
+/// The rule of a phase of an optimizer.
+pub(crate) fn rule(optimizer: &dyn Optimizer, phase: usize) -> &dyn Optimizer {
+    optimizer.phases().get(phase).copied().unwrap_or(optimizer)
+}
+
+/// The most complete of its phases.
+pub(crate) fn last_phase(update: Option<&Update>) -> usize {
+    update.map_or(0, |u| u.optimizer.phases().len().saturating_sub(1))
+}
 
 /// Parameters and states of the model, in the order in which its steps first use them.
 #[derive(Clone, Debug, Default)]
@@ -182,7 +192,8 @@ pub(crate) fn first(
     let prediction = results.prediction;
     let request = (&graph, results, gradients);
     let places = (&slabs, place.first_state);
-    let plan = lower(spec, device, step, request, places, resident)?;
+    let which = (resident, last_phase(step.update.as_ref()));
+    let plan = lower(spec, device, step, request, places, which)?;
     Ok(First {
         plan,
         layout: Layout { leaves, slabs },
@@ -197,7 +208,7 @@ pub(crate) fn another(
     device: &Device,
     layout: &Layout,
     (step, place): (&Definition, &Place),
-    (samples, resident): (usize, bool),
+    (samples, resident, phase): (usize, bool, usize),
 ) -> Result<Arc<Plan>, Error> {
     let graph = Graph::new();
     let results = step.trace(&graph, &layout.leaves, samples)?;
@@ -206,7 +217,7 @@ pub(crate) fn another(
     let gradients = place.trained.iter().copied().zip(gradients).collect();
     let request = (&graph, results, gradients);
     let places = (&layout.slabs, place.first_state);
-    lower(spec, device, step, request, places, resident)
+    lower(spec, device, step, request, places, (resident, phase))
 }
 
 /// A later plan must not have parameters or states that the first one does not know: they would
@@ -236,7 +247,7 @@ fn lower<'g>(
     step: &Definition,
     (graph, results, trained): (&'g Graph, Results<'g>, Vec<(usize, Var<'g>)>),
     (slabs, first_state): (&SlabLayout, usize),
-    resident: bool,
+    (resident, phase): (bool, usize),
 ) -> Result<Arc<Plan>, Error> {
     let target = device.target();
     let mut gradients = Vec::new();
@@ -253,7 +264,7 @@ fn lower<'g>(
         outputs: results.outputs,
         readbacks: results.reports,
         gradients,
-        optimizer: update.map(|u| &*u.optimizer),
+        optimizer: update.map(|u| rule(&*u.optimizer, phase)),
         clip_norm: update.and_then(|u| u.clip_norm),
         first_state,
         resident: spec.resident.filter(|_| resident),

@@ -77,7 +77,7 @@ impl Groups {
         &self,
         builder: &mut Builder,
         (optimizer, request): (&dyn Optimizer, &Request<'_, '_>),
-        gradient: &Gradient,
+        gradient: &Gradient<'_>,
         squares: Option<ValueId>,
     ) -> Result<(), PlanError> {
         for member in &self.members {
@@ -113,7 +113,7 @@ impl Member {
         builder: &mut Builder,
         rule: &dyn Whole,
         inputs: &[ValueId],
-        gradient: &Gradient,
+        gradient: &Gradient<'_>,
     ) -> Result<(), PlanError> {
         let group = Group::One(self.group);
         let graph = Graph::new();

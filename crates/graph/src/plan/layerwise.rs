@@ -51,7 +51,7 @@ pub(super) fn norms(
     rule: &dyn Layerwise,
     run: &Run,
     inputs: &[ValueId],
-    how: (&Gradient, &Groups),
+    how: (&Gradient<'_>, &Groups),
 ) -> Result<Norms, PlanError> {
     let segments = builder.plan.slabs.within(run);
     let (mut owners, mut count) = (Vec::new(), 0u32);
@@ -88,7 +88,7 @@ fn block_sums(
     builder: &mut Builder,
     rule: &dyn Layerwise,
     inputs: &[ValueId],
-    (gradient, groups): (&Gradient, &Groups),
+    (gradient, groups): (&Gradient<'_>, &Groups),
     blocks: usize,
 ) -> Result<Parts, PlanError> {
     let graph = Graph::new();

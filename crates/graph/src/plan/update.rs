@@ -19,8 +19,9 @@ pub(super) fn append(
         .iter()
         .map(|run| slab(builder, Role::Grads(run.shard), "grads", run))
         .collect();
-    let squares = match request.clip_norm {
-        Some(_) => Some(square_sums(builder, &grads)?),
+    let clip_norm = request.clip_norm.filter(|_| optimizer.clips());
+    let squares = match clip_norm {
+        Some(_) => Some(square_sums(builder, optimizer, runs, request.first_state)?),
         None => None,
     };
     for (run, &grad) in runs.iter().zip(&grads) {
@@ -32,8 +33,9 @@ pub(super) fn append(
         let states = inputs[2..].to_vec();
         inputs.extend(squares);
         let gradient = Gradient {
+            optimizer,
             states: states.len(),
-            clip_norm: request.clip_norm,
+            clip_norm,
         };
         let rule = optimizer.layerwise();
         let groups = Groups::new(builder, optimizer, run, request);
@@ -68,6 +70,7 @@ pub(super) fn append(
                 update.states.len()
             )));
         }
+        graph.check()?;
         let after = std::iter::once(update.param).chain(update.states);
         let places = std::iter::once(param).chain(states);
         let before = std::iter::once(vector).chain(before.iter().copied());
@@ -83,18 +86,20 @@ pub(super) fn append(
 }
 
 /// How the gradient is found among the inputs: parameter, gradient, states, sums of squares.
-pub(super) struct Gradient {
-    pub(super) states: usize,
+pub(super) struct Gradient<'a> {
+    optimizer: &'a dyn Optimizer,
+    states: usize,
     clip_norm: Option<f64>,
 }
 
-impl Gradient {
+impl Gradient<'_> {
     /// Parameter, gradient as it is used, and states.
     pub(super) fn of<'a, 'g>(&self, vars: &'a [Var<'g>]) -> (Var<'g>, Var<'g>, &'a [Var<'g>]) {
         let states = &vars[2..2 + self.states];
+        let grad = self.optimizer.gradient(vars[1], states);
         let grad = match (self.clip_norm, vars.get(2 + self.states)) {
-            (Some(limit), Some(sums)) => vars[1] * clip_factor(*sums, limit),
-            _ => vars[1],
+            (Some(limit), Some(sums)) => grad * clip_factor(*sums, limit),
+            _ => grad,
         };
         (vars[0], grad, states)
     }
@@ -165,29 +170,34 @@ fn clip_factor(sums: Var<'_>, limit: f64) -> Var<'_> {
 }
 
 /// Sums of squares of the parts of all gradients: one kernel for each run.
-fn square_sums(builder: &mut Builder, grads: &[ValueId]) -> Result<ValueId, PlanError> {
-    let sizes = grads.iter().map(|grad| {
-        let shape = builder.plan.values[grad.index()].meta.shape;
-        parts(&Graph::new(), &shape).shape().numel()
+fn square_sums(
+    builder: &mut Builder,
+    optimizer: &dyn Optimizer,
+    runs: &[Run],
+    first_state: usize,
+) -> Result<ValueId, PlanError> {
+    let sizes = runs.iter().map(|run| {
+        let len = usize::try_from(run.len).unwrap_or(0);
+        let g = Graph::new();
+        parts(g.full(len, 0.0)).shape().numel()
     });
     let sizes: Vec<usize> = sizes.collect();
-    let parts = builder.parts("square_sums", &sizes);
-    for (&grad, &part) in grads.iter().zip(&parts.each) {
-        part_sums(builder, grad, part)?;
+    let sums = builder.parts("square_sums", &sizes);
+    for (run, &to) in runs.iter().zip(&sums.each) {
+        let mut inputs = vec![slab(builder, Role::Grads(run.shard), "grads", run)];
+        for (k, name) in (first_state..).zip(optimizer.states()) {
+            inputs.push(slab(builder, Role::OptimizerState(k, run.shard), name, run));
+        }
+        let graph = Graph::new();
+        let vars = builder.inputs(&graph, &inputs);
+        let gradient = optimizer.gradient(vars[0], &vars[1..]);
+        builder.lower_graph(&graph, &inputs, &[(parts(gradient), to)], "optimizer/norm")?;
     }
-    Ok(parts.all)
+    Ok(sums.all)
 }
 
-fn part_sums(builder: &mut Builder, grad: ValueId, to: ValueId) -> Result<(), PlanError> {
-    let shape = builder.plan.values[grad.index()].meta.shape;
-    let graph = Graph::new();
-    let sums = parts(&graph, &shape);
-    builder.lower_graph(&graph, &[grad], &[(sums, to)], "optimizer/norm")
-}
-
-/// Sums of squares of the parts of a vector of gradients, its graph's input.
-fn parts<'g>(graph: &'g Graph, shape: &Shape) -> Var<'g> {
-    let g = graph.input("grads", *shape, DType::F32);
-    let sums = partial(g.square().reshape([1, shape.numel()]), Reduction::Sum);
+/// Sums of squares of the parts of a vector.
+fn parts(g: Var<'_>) -> Var<'_> {
+    let sums = partial(g.square().reshape([1, g.shape().numel()]), Reduction::Sum);
     sums.reshape(sums.shape().numel())
 }

@@ -3,6 +3,7 @@
 //! Defaults and formulas are PyTorch's. The learning rate and all that depends on the step come
 //! from the step row, so a schedule changes no kernel.
 
+mod accumulate;
 mod adadelta;
 mod adagrad;
 mod adam;
@@ -18,6 +19,7 @@ mod radam;
 mod rmsprop;
 mod sgd;
 
+pub use accumulate::Accumulate;
 pub use adadelta::Adadelta;
 pub use adagrad::Adagrad;
 pub use adam::Adam;

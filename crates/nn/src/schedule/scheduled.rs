@@ -3,7 +3,7 @@
 use gradus_graph::{At, Layerwise, Optimizer, Rate, Shape, Update, Var, Whole};
 
 use super::Schedule;
-use crate::{Ema, Groups, Params, Undecayed};
+use crate::{Accumulate, Ema, Groups, Params, Undecayed};
 
 /// An optimizer whose learning rate follows a schedule; see [`OptimizerExt::schedule`].
 #[derive(Clone, Debug)]
@@ -34,6 +34,12 @@ pub trait OptimizerExt: Optimizer + Sized {
     /// model is evaluated, asked and saved with it by `Model::averaged`.
     fn ema(self, decay: f64) -> Ema<Self> {
         Ema::new(self, decay)
+    }
+
+    /// This optimizer with the mean gradient of so many steps, > 0: one update for each round of
+    /// them, which may go on into the next epoch. The last thing to say: `Adam::new(1e-3).schedule(…).accumulate(4)`.
+    fn accumulate(self, steps: u32) -> Accumulate<Self> {
+        Accumulate::new(self, steps)
     }
 
     /// This optimizer without weight decay of biases and of the scales of normalizations, which

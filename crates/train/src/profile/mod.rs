@@ -6,6 +6,7 @@ mod record;
 mod table;
 mod trace;
 
+use crate::trace::last_phase;
 use gradus_graph::plan::{Kernel, Plan};
 use gradus_graph::timeline::Timeline;
 
@@ -148,18 +149,28 @@ impl Model {
         let step = self.find(name)?;
         self.unchanged(|model, _| {
             let (samples, resident) = (model.spec.batch, model.is_resident(step));
-            let program = model.program((step, samples, resident))?;
-            model.feed_sample(step, program)?;
-            for _ in 0..WARM_UP {
-                model.train((step, program), &[0], samples)?;
-            }
+            let key = (step, samples, resident);
+            let update = model
+                .defined
+                .get(step)
+                .and_then(|d| d.definition.update.as_ref());
+            let last = last_phase(update);
+            let timed = model.program_in(key, last)?;
             let mut recording = Recording::new();
-            for _ in 0..steps.max(1) {
-                model.record(&mut recording, (step, program), 0, samples)?;
+            let mut seen = 0;
+            while seen < WARM_UP + steps.max(1) {
+                let program = model.program(key)?;
+                model.feed_sample(step, program)?;
+                if program == timed && seen >= WARM_UP {
+                    model.record(&mut recording, (step, program), 0, samples)?;
+                } else {
+                    model.train((step, program), &[0], samples)?;
+                }
+                seen += usize::from(program == timed);
             }
             // Their reports are about a batch that nobody asked for.
             model.engine.take_done().for_each(drop);
-            model.profile_of(program, recording)
+            model.profile_of(timed, recording)
         })
     }
 

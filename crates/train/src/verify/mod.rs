@@ -13,6 +13,7 @@ pub use bound::{Check, Failure};
 pub use report::Verification;
 pub use rules::Rules;
 
+use crate::trace::{last_phase, rule};
 use gradus_graph::backend::StepRow;
 use gradus_graph::plan::Role;
 use gradus_graph::{Array, Graph, NodeId, Var};
@@ -65,7 +66,9 @@ impl Model {
             match &defined.definition.update {
                 Some(update) => {
                     let update = update.clone();
-                    self.verify_training(step, &update, before, &mut found)?;
+                    for phase in 0..=last_phase(Some(&update)) {
+                        self.verify_training((step, phase), &update, before, &mut found)?;
+                    }
                 }
                 None => self.verify_usage(step, before, &mut found)?,
             }
@@ -76,7 +79,7 @@ impl Model {
     /// Checks a step that trains, and leaves parameters and states as they were.
     fn verify_training(
         &mut self,
-        step: usize,
+        (step, phase): (usize, usize),
         update: &Update,
         before: &[Array],
         found: &mut Verification,
@@ -86,9 +89,11 @@ impl Model {
         };
         let (definition, place) = (defined.definition.clone(), defined.place.clone());
         let samples = self.spec.batch;
-        let program = self.program((step, samples, self.is_resident(step)))?;
+        let program = self.program_in((step, samples, self.is_resident(step)), phase)?;
         self.feed_sample(step, program)?;
-        let (row, number, strict) = (self.row(step, 0, 0), self.steps(), self.device.is_cpu());
+        // The next of its runs that is of this phase.
+        let next = (0..).find(|&i| self.phase(step, i) == phase).unwrap_or(0);
+        let (row, number, strict) = (self.row(step, next, 0), self.steps(), self.device.is_cpu());
         let (kernels, ring) = kernels::check(self.engine.parts(program)?, &row, number, strict)?;
         let after = self.read_kept()?;
         let plan = self.engine.plan(program)?;
@@ -114,7 +119,8 @@ impl Model {
             case: &case,
             results: &results,
             gradients: &gradients,
-            update,
+            optimizer: rule(&*update.optimizer, phase),
+            clip_norm: update.clip_norm,
             names: &names,
             vectors: &self.by_param(step, before),
             row: &row,

@@ -6,7 +6,6 @@ use gradus_graph::{Array, DType, Graph, NodeId, Optimizer, Shape, Var, update_of
 use super::bound::{Check, Reference, numbers};
 use super::case::Case;
 use crate::Error;
-use crate::step::Update;
 
 /// What a step on the device left behind.
 pub(super) struct Outcome {
@@ -24,7 +23,8 @@ pub(super) struct Step<'a> {
     /// Loss, metrics and outputs.
     pub(super) results: &'a [NodeId],
     pub(super) gradients: &'a [NodeId],
-    pub(super) update: &'a Update,
+    pub(super) optimizer: &'a dyn Optimizer,
+    pub(super) clip_norm: Option<f64>,
     /// The parameters that are trained.
     pub(super) names: &'a [String],
     /// Each of them before the step, then its optimizer states.
@@ -79,7 +79,7 @@ impl Step<'_> {
             gradients.push(check);
         }
         let mut updates = Vec::new();
-        let clip = self.clip(of_gradients);
+        let clip = self.clip(of_gradients)?;
         for (i, reference) in of_gradients.iter().enumerate() {
             let found = outcome.updated.get(i).map_or(&[][..], Vec::as_slice);
             updates.extend(self.check_update(i, reference, clip, found)?);
@@ -88,12 +88,29 @@ impl Step<'_> {
     }
 
     /// The factor that clipping scales gradients by.
-    fn clip(&self, gradients: &[Reference]) -> f64 {
-        let squares = gradients.iter().flat_map(|g| &g.exact).map(|g| g * g);
-        let norm = squares.sum::<f64>().sqrt();
-        self.update
-            .clip_norm
-            .map_or(1.0, |most| (most / (norm + 1e-6)).min(1.0))
+    fn clip(&self, gradients: &[Reference]) -> Result<f64, Error> {
+        let Some(most) = self.clip_norm.filter(|_| self.optimizer.clips()) else {
+            return Ok(1.0);
+        };
+        let mut squares = 0.0;
+        for (i, gradient) in gradients.iter().enumerate() {
+            if let Some((param, states, rule)) = self.rule(i)? {
+                let case = rule.case(param, &gradient.exact, states, 1.0)?;
+                let taken = case.eval::<f64>(&[rule.taken])?;
+                squares += taken.iter().flatten().map(|g| g * g).sum::<f64>();
+            }
+        }
+        Ok((most / (squares.sqrt() + 1e-6)).min(1.0))
+    }
+
+    /// A parameter before the step, its states and its rule.
+    fn rule(&self, i: usize) -> Result<Option<Ruled<'_>>, Error> {
+        let Some([param, states @ ..]) = self.vectors.get(i).map(Vec::as_slice) else {
+            return Ok(None);
+        };
+        let name = self.names.get(i).map_or("", String::as_str);
+        let rule = Rule::new(self.optimizer, name, *param.shape(), self.row)?;
+        Ok(Some((param, states, rule)))
     }
 
     /// The optimizer's update of one parameter, from the reference's gradient. A gradient may be
@@ -106,23 +123,21 @@ impl Step<'_> {
         clip: f64,
         found: &[Array],
     ) -> Result<Vec<Check>, Error> {
-        let Some([param, states @ ..]) = self.vectors.get(i).map(Vec::as_slice) else {
+        let Some((param, states, rule)) = self.rule(i)? else {
             return Ok(Vec::new());
         };
-        let optimizer = &*self.update.optimizer;
-        let name = self.names.get(i).map_or("", String::as_str);
-        let rule = Rule::new(optimizer, name, *param.shape(), self.row)?;
+        let (optimizer, name) = (self.optimizer, self.names.get(i).map_or("", String::as_str));
         let largest = gradient.exact.iter().map(|g| g.abs()).fold(0.0, f64::max);
         let base = super::bound::rounding(gradient.terms) * largest;
         let scaled = |by: &dyn Fn(usize) -> f64| -> Vec<f64> {
             let gradients = gradient.exact.iter().enumerate();
-            gradients.map(|(k, g)| (g + by(k)) * clip).collect()
+            gradients.map(|(k, g)| g + by(k)).collect()
         };
         let off = |k: usize| {
             let pair = gradient.exact.get(k).zip(gradient.rounded.get(k));
             base + 8.0 * pair.map_or(0.0, |(a, b)| (a - b).abs())
         };
-        let case = |gradient: Vec<f64>| rule.case(param, &gradient, states);
+        let case = |gradient: Vec<f64>| rule.case(param, &gradient, states, clip);
         let middle = case(scaled(&|_| 0.0))?;
         let exact = middle.eval::<f64>(&rule.outputs)?;
         let rounded = middle.eval::<f32>(&rule.outputs)?;
@@ -155,9 +170,14 @@ impl Step<'_> {
     }
 }
 
+/// A parameter, its states and its rule.
+type Ruled<'a> = (&'a Array, &'a [Array], Rule);
+
 /// The optimizer's update as a graph over one parameter, its gradient and states.
 struct Rule {
     case: Case,
+    /// The gradient as the rule takes it, before clipping.
+    taken: NodeId,
     outputs: Vec<NodeId>,
 }
 
@@ -172,10 +192,13 @@ impl Rule {
         let input = |name: &str| graph.input(name, shape, DType::F32);
         let (param, gradient) = (input("param"), input("gradient"));
         let states: Vec<Var<'_>> = optimizer.states().iter().map(|s| input(s)).collect();
-        let update = update_of(optimizer, name, param, gradient, &states);
+        let clip = graph.input("clip", (), DType::F32);
+        let taken = optimizer.gradient(gradient, &states);
+        let update = update_of(optimizer, name, param, taken * clip, &states);
         graph.check()?;
         let outputs = std::iter::once(update.param).chain(update.states);
         Ok(Self {
+            taken: taken.id(),
             outputs: outputs.map(|v| v.id()).collect(),
             case: Case {
                 what: "the optimizer".to_owned(),
@@ -189,13 +212,20 @@ impl Rule {
     }
 
     #[allow(clippy::cast_possible_truncation, reason = "host arrays are f32")]
-    fn case(&self, param: &Array, gradient: &[f64], states: &[Array]) -> Result<Case, Error> {
+    fn case(
+        &self,
+        param: &Array,
+        gradient: &[f64],
+        states: &[Array],
+        clip: f64,
+    ) -> Result<Case, Error> {
         let shape = *param.shape();
         let gradient: Vec<f32> = gradient.iter().map(|&g| g as f32).collect();
         let mut inputs = vec![param.clone(), Array::new(shape, gradient)?];
         for state in states {
             inputs.push(state.clone().reshape(shape)?);
         }
+        inputs.push(Array::scalar(clip as f32));
         Ok(Case {
             inputs,
             ..self.case.clone()
