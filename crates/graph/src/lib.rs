@@ -38,6 +38,6 @@ pub use scope::{Layer, Scope};
 pub use shape::{IntoShape, MAX_RANK, Shape};
 pub use target::{DeviceClass, Target};
 pub use var::{
-    Border, ConvOptions, Operand, Padding, PerAxis, PerAxisFactor, PerSide, PoolOptions, Select,
-    UpsampleOptions, Var,
+    AttentionOptions, Border, ConvOptions, Operand, Padding, PerAxis, PerAxisFactor, PerSide,
+    PoolOptions, Select, UpsampleOptions, Var,
 };

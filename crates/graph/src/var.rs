@@ -1,5 +1,6 @@
 //! `Var`: the symbolic value that layers compute with.
 
+mod attention;
 mod conv;
 mod einsum;
 mod indexing;
@@ -22,6 +23,7 @@ use crate::ops::{
 use crate::{DType, Graph, IntoShape, NodeId, Scalar, Shape};
 use operand::convert;
 
+pub use attention::AttentionOptions;
 pub use operand::{Operand, Select};
 pub use resize::{Border, PerAxisFactor, PerSide, UpsampleOptions};
 pub use spatial::{ConvOptions, Padding, PerAxis, PoolOptions};

@@ -2,6 +2,7 @@
 //! gradient and its parity with the oracle on every executor, alone and in the middle of other
 //! ops.
 
+mod attention;
 mod composite;
 mod conv;
 mod einsum;
@@ -87,6 +88,7 @@ pub(crate) fn rows() -> Vec<Row> {
     rows.extend(source::rows());
     rows.extend(composite::rows());
     rows.extend(losses::rows());
+    rows.extend(attention::rows());
     rows
 }
 

@@ -1,7 +1,9 @@
 //! One kernel of a plan, ready to run.
 
+use gradus_graph::DType;
 use gradus_graph::plan::{Kernel, KernelKind, Plan};
 
+use super::attention::Attention;
 use super::context::Context;
 use super::conv::Conv;
 use super::matmul::MatMul;
@@ -29,6 +31,7 @@ enum Body {
     Program(Compiled),
     MatMul(Box<MatMul>),
     Conv(Box<Conv>),
+    Attention(Box<Attention>),
     Scatter(Scatter),
     Scan(Scan),
     Sort(Sort),
@@ -53,6 +56,12 @@ impl Prepared {
             KernelKind::Program(program) => Body::Program(Compiled::new(program, &places)?),
             KernelKind::MatMul(matmul) => Body::MatMul(Box::new(MatMul::new(matmul, &places)?)),
             KernelKind::Conv(conv) => Body::Conv(Box::new(Conv::new(conv, &places)?)),
+            KernelKind::Attention(attention) => {
+                let mask = attention.mask.map(|m| dtype(m.operand)).transpose()?;
+                let mask = mask.unwrap_or(DType::Bool);
+                let attention = Attention::new(attention, mask, kernel.flops, &places)?;
+                Body::Attention(Box::new(attention))
+            }
             KernelKind::ScatterAdd(scatter) => {
                 Body::Scatter(Scatter::new(scatter, dtype(scatter.x)?, &places)?)
             }
@@ -82,6 +91,7 @@ impl Prepared {
             }
             Body::MatMul(matmul) => matmul.run(context, &mut memory),
             Body::Conv(conv) => conv.run(context, &mut memory),
+            Body::Attention(attention) => attention.run(context, &mut memory),
             Body::Scatter(scatter) => {
                 scatter.run(&mut memory);
                 Ok(())
@@ -104,7 +114,7 @@ impl Prepared {
     pub(super) const fn how(&self) -> &'static str {
         match self.body {
             Body::Program(_) => "program",
-            Body::MatMul(_) | Body::Conv(_) => "gemm",
+            Body::MatMul(_) | Body::Conv(_) | Body::Attention(_) => "gemm",
             Body::Scatter(_) => "scatter",
             Body::Scan(_) => "scan",
             Body::Sort(_) => "sort",

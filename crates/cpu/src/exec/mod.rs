@@ -5,6 +5,7 @@
 //! still in the cache ([`matmul`]), a convolution into several of them ([`conv`]). A step then runs its kernels one after another on the memory
 //! of the model ([`storage`]).
 
+mod attention;
 mod context;
 mod conv;
 mod gemm;

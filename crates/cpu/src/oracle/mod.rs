@@ -218,8 +218,13 @@ fn eval_node<T: Float>(
         (Op::Gather(_), [x, index]) => gather::gather(x, index, shape),
         (Op::ScatterAdd(_), [x, index] | [x, index, _]) => gather::scatter_add(x, index, shape),
         (Op::StopGradient, [x]) => Some((*x).clone()),
-        (Op::Composite(op), x) => {
-            let inner = composite(op.as_ref(), x, feeds);
+        (Op::Attention(_) | Op::Composite(_), x) => {
+            let op: &dyn Composite = match &node.op {
+                Op::Composite(op) => op.as_ref(),
+                Op::Attention(op) => op,
+                _ => return Err(error::no_value(id, node)),
+            };
+            let inner = composite(op, x, feeds);
             let inner = inner.map_err(|e| error::invalid(id, node, e.to_string()))?;
             let bits = inner.bad_indices.iter().map(|bad| bad.bits).max();
             bad_indices.extend(bits.map(|bits| BadIndex { node: id, bits }));

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use super::Meta;
+use super::{Dropout, Meta};
 use crate::{DType, Graph, Scalar, Var};
 
 /// A function that stays one node, with an expansion into primitives that is its meaning.
@@ -171,9 +171,8 @@ fn float_rows(x: Option<&Meta>) -> Result<Meta, String> {
 /// The mask is recomputed from its counter wherever it is needed, never stored.
 /// Source: Srivastava et al. (2014).
 pub(crate) fn dropout<'g>(graph: &'g Graph, stream: u64, x: Var<'g>, rate: f64) -> Var<'g> {
-    // A whole number of 24 bits is exact in f32, so that the mask is the same in f32 and f64.
-    let threshold = (rate * f64::from(1u32 << 24)).round();
+    let dropout = Dropout { stream, rate };
     let bits = graph.random(x.shape(), stream) >> 8u32;
-    let keep = bits.cast(DType::F32).ge(threshold);
-    keep.select(x * (1.0 / (1.0 - rate)), Scalar::F32(0.0))
+    let keep = bits.cast(DType::F32).ge(dropout.threshold());
+    keep.select(x * dropout.scale(), Scalar::F32(0.0))
 }

@@ -1,9 +1,11 @@
 //! The op set: for each op its shape rule and its gradient.
 
+mod attention;
 mod composite;
 mod conv;
 mod elementwise;
 mod gather;
+mod layer_norm;
 mod matmul;
 mod norm;
 mod pool;
@@ -17,11 +19,13 @@ mod window;
 
 use std::sync::Arc;
 
+pub use attention::{Attention, AttentionPart, AttentionSizes, Dropout, Heads};
 pub(crate) use composite::dropout;
 pub use composite::{Composite, CrossEntropy, LogSoftmax, Softmax};
 pub use conv::{Conv, Direction};
 pub use elementwise::{Binary, Unary};
 pub use gather::{Gather, ScatterAdd};
+pub use layer_norm::LayerNorm;
 pub use matmul::MatMul;
 pub use norm::{Normalize, Sharing};
 pub use pool::FirstMax;
@@ -120,6 +124,8 @@ pub enum Op {
     MatMul(MatMul),
     /// Convolution, or one of its gradients.
     Conv(Conv),
+    /// Attention, or something that its gradient needs.
+    Attention(Attention),
     /// Rows of a table.
     Gather(Gather),
     /// Sums rows into a table. A third input may name the order of the indices, as
@@ -162,6 +168,7 @@ impl Op {
             Self::ArgSort(_) => "argsort",
             Self::MatMul(_) => "matmul",
             Self::Conv(op) => op.name(),
+            Self::Attention(op) => op.name(),
             Self::Gather(_) => "gather",
             Self::ScatterAdd(_) => "scatter_add",
             Self::StopGradient => "stop_gradient",
@@ -202,7 +209,10 @@ impl Op {
     /// True for ops that no other is computed with: a kernel of their own reads their inputs from
     /// memory and writes their result there.
     pub(crate) fn is_alone(&self) -> bool {
-        matches!(self, Self::ScatterAdd(_) | Self::Scan(_) | Self::ArgSort(_))
+        matches!(
+            self,
+            Self::Attention(_) | Self::ScatterAdd(_) | Self::Scan(_) | Self::ArgSort(_)
+        )
     }
 
     /// Shape and dtype of the result for inputs of these shapes and dtypes; the message says
@@ -275,6 +285,7 @@ impl Op {
             Self::ArgSort(op) => op.infer(inputs),
             Self::MatMul(op) => two().and_then(|(a, b)| op.infer(a, b)),
             Self::Conv(op) => two().and_then(|(a, b)| op.infer(a, b)),
+            Self::Attention(op) => op.infer(inputs),
             Self::Gather(op) => two().and_then(|(x, i)| op.infer(x, i)),
             Self::ScatterAdd(op) => match *inputs {
                 [x, index] | [x, index, _] => op.infer(x, index),
@@ -305,6 +316,7 @@ impl Op {
             (Self::Reduce(op), &[x]) => vec![Some(op.vjp(x, y, dy))],
             (Self::MatMul(op), &[a, b]) => op.vjp(a, b, dy).map(Some).to_vec(),
             (Self::Conv(op), &[a, b]) => op.vjp(a, b, dy).map(Some).to_vec(),
+            (Self::Attention(op), x) => op.vjp(x, y, dy),
             (Self::Gather(op), &[x, i]) => vec![Some(op.vjp(x, i, dy)), None],
             (Self::Scan(op), x) => op.vjp(x, y, dy),
             (Self::ScatterAdd(op), &[_, i]) => vec![Some(op.vjp(i, dy)), None],

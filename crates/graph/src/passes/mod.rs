@@ -134,15 +134,8 @@ impl<'g> Rewriter<'g> {
 }
 
 /// All passes, in order.
-pub(crate) fn run(mut ir: Ir, target: &Target) -> Ir {
-    while ir
-        .nodes
-        .iter()
-        .zip(ir.live())
-        .any(|(n, l)| l && matches!(n.op, Op::Composite(_)))
-    {
-        ir = expand::run(&ir);
-    }
+pub(crate) fn run(ir: Ir, target: &Target) -> Ir {
+    let mut ir = expand::run(ir, target);
     ir = simplify::run(&ir);
     ir = sort::run(&ir, target);
     ir = scan::run(&ir, target);

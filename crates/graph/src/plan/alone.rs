@@ -1,5 +1,6 @@
-//! Kernels of one node each, which read all of it from memory.
+//! Kernels of nodes that share no loop with others, and read all that they need from memory.
 
+use super::attention;
 use super::cluster::strip;
 use super::kernel::{KernelKind, ScanKernel, ScatterKernel, SortKernel};
 use super::lower::Lowering;
@@ -7,8 +8,29 @@ use crate::NodeId;
 use crate::ops::{ArgSort, Op, around};
 use crate::passes::Ir;
 
-/// The kernel of a node that stands alone; `out` is the number of the operand that it writes.
-pub(super) fn kernel(ir: &Ir, id: NodeId, out: usize, lowering: &mut Lowering<'_>) -> KernelKind {
+/// What must be in memory for a node that stands alone: the base of each of its inputs.
+pub(super) fn bases(ir: &Ir, id: NodeId) -> Vec<NodeId> {
+    let node = ir.node(id);
+    match &node.op {
+        Op::Attention(op) => attention::bases(ir, op, node),
+        _ => node.inputs.iter().map(|&x| strip(ir, x)).collect(),
+    }
+}
+
+/// The kernel of a node that stands alone, or of several parts of one attention; results are the
+/// operands from `out` on.
+pub(super) fn kernel(
+    ir: &Ir,
+    nodes: &[NodeId],
+    out: usize,
+    lowering: &mut Lowering<'_>,
+) -> KernelKind {
+    if let Some(kernel) = attention::kernel(ir, nodes, out, lowering) {
+        return KernelKind::Attention(kernel);
+    }
+    let Some(&id) = nodes.first() else {
+        return KernelKind::Program(Default::default());
+    };
     let node = ir.node(id);
     let sources: Vec<NodeId> = node.inputs.iter().map(|&x| strip(ir, x)).collect();
     let operands: Vec<usize> = sources.iter().map(|&x| lowering.load(x)).collect();

@@ -96,6 +96,9 @@ fn renumber(kind: &mut KernelKind, to: &dyn Fn(usize) -> usize) {
             m.b.operand = to(m.b.operand);
             m.row_sum = m.row_sum.map(to);
         }
+        KernelKind::Attention(a) => {
+            a.operands_mut().into_iter().for_each(|(_, o)| *o = to(*o));
+        }
         KernelKind::ScatterAdd(s) => {
             (s.x, s.index, s.out) = (to(s.x), to(s.index), to(s.out));
             s.order = s.order.map(to);

@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 
 use super::domain::Domain;
 use super::home::Homes;
+use super::{alone, attention};
 use crate::ops::{Direction, Op, Reduction};
 use crate::passes::Ir;
 use crate::{DeviceClass, Node, NodeId, Shape, Target};
@@ -93,7 +94,7 @@ impl<'a> Clusters<'a> {
             homes,
         };
         clusters.require_operands(target);
-        clusters.start();
+        clusters.start(target);
         clusters.attach_row_sums();
         clusters.merge_all(target);
         more(&mut clusters);
@@ -152,8 +153,8 @@ impl<'a> Clusters<'a> {
                     }
                 }
                 ref op if op.is_alone() => {
-                    for &x in &node.inputs {
-                        self.require(strip(self.ir, x));
+                    for x in alone::bases(self.ir, id) {
+                        self.require(x);
                     }
                     self.require(id);
                 }
@@ -175,10 +176,21 @@ impl<'a> Clusters<'a> {
     }
 
     /// One cluster for every node that computes.
-    fn start(&mut self) {
-        for (i, live) in self.ir.live().into_iter().enumerate() {
+    fn start(&mut self, target: &Target) {
+        let live = self.ir.live();
+        for i in 0..live.len() {
             let id = NodeId(u32::try_from(i).unwrap_or(u32::MAX));
-            if !live || !self.computes(id) {
+            if !live[i] || !self.computes(id) {
+                continue;
+            }
+            let mut clusters = self.list.iter().enumerate();
+            let sibling = clusters.find(|(_, c)| {
+                let first = c.nodes.first();
+                first.is_some_and(|&n| attention::share_kernel(self.ir, n, id, &live, target))
+            });
+            if let Some((k, _)) = sibling {
+                self.list[k].nodes.insert(id);
+                self.of[i] = Some(k);
                 continue;
             }
             let node = self.node(id);
@@ -311,6 +323,7 @@ fn virtual_nodes(ir: &Ir) -> Vec<bool> {
             Op::MatMul(_)
             | Op::Conv(_)
             | Op::ArgReduce(_)
+            | Op::Attention(_)
             | Op::ScatterAdd(_)
             | Op::Scan(_)
             | Op::ArgSort(_)

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::{Bill, Kernel, KernelKind, Matrix, Operand, Plan, Role};
+use super::{AttentionPass, Bill, Kernel, KernelKind, Matrix, Operand, Plan, Role};
 
 /// Kernels that the short form lists.
 const SHORT: usize = 8;
@@ -162,6 +162,21 @@ fn size(kind: &KernelKind) -> String {
             let [_, m, n, k] = c.conv.product(c.images);
             format!("{} {groups}{m}×{n}×{k}", c.conv.name())
         }
+        KernelKind::Attention(a) => {
+            let s = &a.sizes;
+            let pass = match a.pass {
+                AttentionPass::Forward { .. } => "forward",
+                AttentionPass::Backward { .. } => "backward",
+            };
+            let causal = if a.op.causal { " causal" } else { "" };
+            format!(
+                "attention {pass} {} × {}×{}×{}{causal}",
+                s.batch * s.heads,
+                s.queries,
+                s.keys,
+                s.width
+            )
+        }
         KernelKind::ScatterAdd(s) => format!("scatter {} → {}×{}", s.count, s.rows, s.width),
         KernelKind::Scan(s) => format!("scan {}×{}×{}", s.outer, s.length, s.inner),
         KernelKind::Sort(s) => format!("sort {}×{} in runs of {}", s.rows, s.length, s.run),
@@ -188,6 +203,11 @@ fn part(kind: &KernelKind, operand: usize) -> String {
                 (c.b.operands(), "b"),
                 one(sum, "sum"),
             ]
+        }
+        KernelKind::Attention(a) => {
+            let mut a = a.clone();
+            let all = a.operands_mut().into_iter();
+            all.map(|(name, o)| one(*o, name)).collect()
         }
         KernelKind::ScatterAdd(s) => {
             let order = s.order.unwrap_or(usize::MAX);

@@ -1,7 +1,7 @@
 //! One dispatch: how it is computed, over which memory, and what it means.
 
 use crate::ops::{Conv, Scanning};
-use crate::plan::{BufferId, ValueId};
+use crate::plan::{AttentionKernel, BufferId, ValueId};
 use crate::{Expr, ExprId, Node, NodeId, Program};
 
 /// One dispatch.
@@ -72,6 +72,8 @@ pub enum KernelKind {
     MatMul(MatMulKernel),
     /// A convolution or one of its gradients with an epilogue.
     Conv(ConvKernel),
+    /// Attention, or its gradient.
+    Attention(AttentionKernel),
     /// An ordered sum of rows into a table.
     ScatterAdd(ScatterKernel),
     /// Running results along an axis.
@@ -253,7 +255,11 @@ impl KernelKind {
             Self::Program(program) => Some(program),
             Self::MatMul(MatMulKernel { epilogue, .. })
             | Self::Conv(ConvKernel { epilogue, .. }) => Some(epilogue),
-            Self::ScatterAdd(_) | Self::Scan(_) | Self::Sort(_) | Self::Take(_) => None,
+            Self::Attention(_)
+            | Self::ScatterAdd(_)
+            | Self::Scan(_)
+            | Self::Sort(_)
+            | Self::Take(_) => None,
         }
     }
 
@@ -263,7 +269,11 @@ impl KernelKind {
             Self::Program(program) => Some(program),
             Self::MatMul(MatMulKernel { epilogue, .. })
             | Self::Conv(ConvKernel { epilogue, .. }) => Some(epilogue),
-            Self::ScatterAdd(_) | Self::Scan(_) | Self::Sort(_) | Self::Take(_) => None,
+            Self::Attention(_)
+            | Self::ScatterAdd(_)
+            | Self::Scan(_)
+            | Self::Sort(_)
+            | Self::Take(_) => None,
         }
     }
 }

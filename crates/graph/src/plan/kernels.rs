@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::alone;
 use super::build::{Destination, PlanError, copy_wanted_leaves};
 use super::builder::{Builder, reading, writing};
 use super::cluster::{Clusters, strip};
@@ -158,36 +159,33 @@ impl Builder {
         stores: &BTreeMap<NodeId, Vec<ValueId>>,
     ) {
         let cluster = &clusters.list[k];
-        let is_alone = |id: &NodeId| ir.node(*id).op.is_alone();
         // Programs store a node in several places; other kernels write once and are copied from.
         let mut written: Vec<(ValueId, NodeId)> = Vec::new();
-        let mut once = None;
+        let mut once: Vec<(ValueId, NodeId)> = Vec::new();
         let mut copies = Vec::new();
         for &id in cluster.nodes.iter().chain(&cluster.row_sum) {
             if !clusters.stored.contains(&id) {
                 continue;
             }
             let mut places = self.places(ir, clusters, id, stores);
-            if is_alone(&id) || cluster.row_sum == Some(id) {
+            if cluster.alone || cluster.row_sum == Some(id) {
                 let first = places.remove(0);
-                once = Some((first, id));
+                once.push((first, id));
                 copies.extend(places.into_iter().map(|place| (first, place)));
             } else {
                 written.extend(places.into_iter().map(|v| (v, id)));
             }
         }
-        let wanted: Vec<(ValueId, NodeId)> = written.iter().copied().chain(once).collect();
+        let wanted: Vec<(ValueId, NodeId)> = written.iter().chain(&once).copied().collect();
         if wanted.is_empty() {
             return;
         }
         let mut lowering = Lowering::new(ir, clusters, k, self.plan.sites.len());
-        let mut kind = match (
-            cluster.product,
-            cluster.nodes.iter().copied().find(is_alone),
-        ) {
-            (_, Some(id)) => super::alone::kernel(ir, id, STORES, &mut lowering),
+        let results: Vec<NodeId> = once.iter().map(|(_, id)| *id).collect();
+        let mut kind = match (cluster.product, results.first()) {
             (Some(product), _) => product_kernel(ir, product, &mut lowering),
-            _ => KernelKind::Program(Default::default()),
+            (None, Some(_)) => alone::kernel(ir, &results, STORES, &mut lowering),
+            (None, None) => KernelKind::Program(Default::default()),
         };
         for (i, (_, id)) in written.iter().enumerate() {
             lowering.store(*id, STORES + i);
@@ -203,17 +201,18 @@ impl Builder {
             }
             KernelKind::MatMul(m) => {
                 m.epilogue = program;
-                m.row_sum = once.map(|_| STORES + written.len());
-                let sums = if once.is_some() { m.m * m.k } else { 0 };
+                m.row_sum = once.first().map(|_| STORES + written.len());
+                let sums = m.row_sum.map_or(0, |_| m.m * m.k);
                 (2 * m.batch * m.m * m.n * m.k + sums) as u64 + work(&m.epilogue)
             }
             KernelKind::Conv(c) => {
                 c.epilogue = program;
-                c.row_sum = once.map(|_| STORES + written.len());
+                c.row_sum = once.first().map(|_| STORES + written.len());
                 let [groups, m, n, k] = c.conv.product(c.images);
-                let sums = if once.is_some() { groups * m * k } else { 0 };
+                let sums = c.row_sum.map_or(0, |_| groups * m * k);
                 (2 * groups * m * n * k + sums) as u64 + work(&c.epilogue)
             }
+            KernelKind::Attention(a) => a.flops(),
             KernelKind::ScatterAdd(s) => (s.count * s.width) as u64,
             KernelKind::Scan(s) => (s.outer * s.length * s.inner) as u64,
             KernelKind::Sort(_) => 0,
@@ -336,6 +335,10 @@ fn renumber(kind: &mut KernelKind, base: usize) {
     match kind {
         KernelKind::MatMul(MatMulKernel { row_sum, .. })
         | KernelKind::Conv(ConvKernel { row_sum, .. }) => row_sum.iter_mut().for_each(moved),
+        KernelKind::Attention(a) => {
+            let all = a.operands_mut().into_iter().map(|(_, o)| o);
+            all.filter(|o| **o >= STORES).for_each(moved);
+        }
         KernelKind::ScatterAdd(ScatterKernel { out, .. })
         | KernelKind::Scan(ScanKernel { out, .. })
         | KernelKind::Sort(SortKernel { out, .. }) => moved(out),

@@ -283,7 +283,8 @@ fn in_place(kernel: &Kernel, read: usize, write: usize) -> bool {
                 && c.row_sum != Some(write)
                 && element_wise(&c.epilogue, read, write)
         }
-        KernelKind::ScatterAdd(_)
+        KernelKind::Attention(_)
+        | KernelKind::ScatterAdd(_)
         | KernelKind::Scan(_)
         | KernelKind::Sort(_)
         | KernelKind::Take(_) => false,

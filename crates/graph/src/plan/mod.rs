@@ -1,6 +1,7 @@
 //! Plans: one step as plain data that a person can print and a program can recompute.
 
 mod alone;
+mod attention;
 mod bill;
 mod bind;
 mod build;
@@ -26,6 +27,7 @@ mod store;
 mod update;
 mod view;
 
+pub use attention::{AttentionKernel, AttentionPass, HeadRows, Mask};
 pub use build::{PlanError, Request, lower};
 pub use check::CheckError;
 

@@ -171,7 +171,7 @@ impl Clusters<'_> {
                 let base = |x| super::operand::base(self.ir, x);
                 vec![base(x(0)), base(x(1))]
             }
-            op if op.is_alone() => node.inputs.iter().map(|&x| strip(self.ir, x)).collect(),
+            op if op.is_alone() => super::alone::bases(self.ir, id),
             Op::Gather(_) => vec![strip(self.ir, x(0)), x(1)],
             _ => node.inputs.clone(),
         }

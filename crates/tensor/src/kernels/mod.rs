@@ -3,6 +3,7 @@
 //! Nothing here knows wgpu. Shapes are baked into the text as constants, loops are unrolled with
 //! named accumulators (naga does not unroll), and everything generated is plain, readable WGSL.
 
+pub mod attention;
 mod error;
 mod expr;
 mod index;
@@ -81,6 +82,8 @@ pub enum Variant {
     Program(program::Variant),
     /// Of a matrix product, or a convolution.
     Matmul(matmul::Variant),
+    /// Of attention.
+    Attention(attention::Variant),
     /// The only one of a scatter.
     Scatter,
     /// The only one of a scan.
@@ -96,6 +99,7 @@ impl fmt::Display for Variant {
         match self {
             Self::Program(variant) => variant.fmt(f),
             Self::Matmul(variant) => variant.fmt(f),
+            Self::Attention(variant) => variant.fmt(f),
             Self::Scatter => f.write_str("scatter"),
             Self::Scan => f.write_str("scan"),
             Self::Sort => f.write_str("sort"),
@@ -113,6 +117,7 @@ pub fn choose(plan: &Plan, kernel: &Kernel) -> Variant {
         }
         KernelKind::MatMul(m) => Variant::Matmul(matmul::choose(m.into(), &plan.target)),
         KernelKind::Conv(c) => Variant::Matmul(matmul::choose(c.into(), &plan.target)),
+        KernelKind::Attention(_) => Variant::Attention(attention::choose(plan.target.class)),
         KernelKind::ScatterAdd(_) => Variant::Scatter,
         KernelKind::Scan(_) => Variant::Scan,
         KernelKind::Sort(_) => Variant::Sort,
@@ -135,6 +140,7 @@ pub fn variants(plan: &Plan, kernel: &Kernel) -> Vec<Variant> {
             let all = matmul::variants(c.into(), &plan.target).into_iter();
             all.map(Variant::Matmul).collect()
         }
+        KernelKind::Attention(_) => attention::VARIANTS.map(Variant::Attention).to_vec(),
         KernelKind::ScatterAdd(_)
         | KernelKind::Scan(_)
         | KernelKind::Sort(_)
@@ -151,6 +157,7 @@ pub fn suits(plan: &Plan, kernel: &Kernel, variant: Variant) -> bool {
             program::suits(&program::simplified(p), v, class)
         }
         (_, Variant::Matmul(v)) => matmul::suits(v, class),
+        (_, Variant::Attention(v)) => v == attention::choose(class),
         _ => true,
     }
 }
@@ -168,6 +175,7 @@ pub fn shader(plan: &Plan, kernel: &Kernel, variant: Variant) -> Result<Shader, 
         }
         (KernelKind::MatMul(m), Variant::Matmul(v)) => matmul::shader(m, memory, v),
         (KernelKind::Conv(c), Variant::Matmul(v)) => matmul::conv_shader(c, memory, v),
+        (KernelKind::Attention(a), Variant::Attention(v)) => attention::shader(a, memory, v),
         (KernelKind::ScatterAdd(s), Variant::Scatter) => scatter::shader(s, memory, &plan.target),
         (KernelKind::Scan(s), Variant::Scan) => scan::shader(s, memory),
         (KernelKind::Sort(s), Variant::Sort) => sort::shader(s, memory),

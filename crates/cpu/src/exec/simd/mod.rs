@@ -14,6 +14,7 @@ mod transpose;
 
 pub(super) use cast::cast;
 pub(super) use fused::{fused, is_fused};
+pub(super) use lane::Lane;
 pub(super) use lines::{collect_lines, spread_lines};
 pub(super) use random::{Key, random};
 pub(super) use reduce::{Block, beyond, extremes, first_extremes, sums};
