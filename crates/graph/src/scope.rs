@@ -115,11 +115,16 @@ impl<'g> Scope<'g> {
         self.graph.latest(state)
     }
 
-    /// Random bits (`u32`), new at every step. The stream is the hash of this path and of how
-    /// often it was asked before, so that other layers do not change it.
+    /// A stream of random bits of its own: the hash of this path and of how often it was asked
+    /// before, so that other layers do not change it.
+    pub fn stream(&self) -> u64 {
+        self.graph.next_stream(&self.path)
+    }
+
+    /// Random bits (`u32`), new at every step, from a stream of their own.
     #[track_caller]
     pub fn random(&self, shape: impl IntoShape) -> Var<'g> {
-        self.graph.random(shape, self.graph.next_stream(&self.path))
+        self.graph.random(shape, self.stream())
     }
 
     /// Uniform numbers in `[0, 1)` with 24 bits, new at every step.
@@ -139,7 +144,6 @@ impl<'g> Scope<'g> {
         if !self.training || rate == 0.0 || x.is_poisoned() {
             return x;
         }
-        let stream = self.graph.next_stream(&self.path);
-        ops::dropout(self.graph, stream, x, rate)
+        ops::dropout(self.graph, self.stream(), x, rate)
     }
 }

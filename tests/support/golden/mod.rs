@@ -2,14 +2,17 @@
 //! to repeat. Nothing here knows who computes them.
 
 mod activations;
+mod attention;
 mod broadcast;
 mod conv;
 mod embedding;
 mod file;
+mod layer_norm;
 mod losses;
 mod network;
 mod norm;
 mod own;
+mod recurrent;
 mod reductions;
 mod training;
 
@@ -40,6 +43,9 @@ pub(crate) struct Case {
 pub(crate) fn cases() -> Vec<Case> {
     [
         activations::cases(),
+        attention::cases(),
+        layer_norm::cases(),
+        recurrent::cases(),
         broadcast::cases(),
         conv::cases(),
         embedding::cases(),

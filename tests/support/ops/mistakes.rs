@@ -455,6 +455,7 @@ pub(crate) fn mistakes() -> Vec<Mistake> {
     }));
     all.extend(super::index_mistakes::mistakes());
     all.extend(losses::mistakes());
+    all.extend(super::sequence_mistakes::mistakes());
     all
 }
 

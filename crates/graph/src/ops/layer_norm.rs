@@ -109,7 +109,8 @@ impl Composite for LayerNorm {
     }
 }
 
-/// The mean of each row, `[rows, 1]`.
+/// The mean of each row, `[rows, 1]`. A division, so that the mean of equal elements is what they
+/// are.
 fn mean(rows: Var<'_>) -> Var<'_> {
-    (rows * (1.0 / rows.dim(1) as f64)).sum_keep(&[1])
+    rows.sum_keep(&[1]) / rows.dim(1) as f64
 }

@@ -86,6 +86,7 @@ fn terms(kernel: &Kernel) -> usize {
         KernelKind::Program(p) => p.cols(),
         KernelKind::MatMul(m) => m.k,
         KernelKind::Conv(c) => c.conv.terms(c.images),
+        KernelKind::Attention(a) => a.sizes.queries.max(a.sizes.keys),
         KernelKind::ScatterAdd(s) => s.count,
         KernelKind::Scan(s) => s.length,
         KernelKind::Sort(_) => 1,

@@ -1,0 +1,183 @@
+//! Where a token stands in its sequence.
+
+use std::sync::Arc;
+
+use gradus_graph::{Array, DType, Init, Layer, Scope, Var};
+
+use crate::init::{Normal, Shared};
+
+/// Adds a learned vector for each position: `[B, T, C] -> [B, T, C]`, for `T` up to a largest.
+///
+/// Parameter `weight` `[positions, C]`, normal with deviation 0.02 at first, as in GPT-2.
+///
+/// Source: Gehring et al. (2017), arXiv:1705.03122.
+#[derive(Clone, Debug)]
+pub struct LearnedPositions {
+    positions: usize,
+    weight: Arc<dyn Init>,
+}
+
+impl LearnedPositions {
+    /// Vectors for so many positions. A longer sequence is an error when the model is built.
+    pub fn new(positions: usize) -> Self {
+        Self {
+            positions,
+            weight: Arc::new(Normal::with_std(0.02)),
+        }
+    }
+
+    /// How the vectors start.
+    #[must_use]
+    pub fn weight_init(mut self, init: impl Init + 'static) -> Self {
+        self.weight = Arc::new(init);
+        self
+    }
+}
+
+impl Layer for LearnedPositions {
+    fn forward<'g>(&self, scope: &Scope<'g>, x: Var<'g>) -> Var<'g> {
+        if x.is_poisoned() {
+            return x;
+        }
+        let fail = |message| scope.graph().fail("learned_positions", message);
+        if let Err(message) = sequence(x) {
+            return fail(message);
+        }
+        let (length, width) = (x.dim(1), x.dim(2));
+        if length > self.positions {
+            return fail(format!(
+                "a sequence {} has {length} positions, but there are vectors for {}",
+                x.shape(),
+                self.positions
+            ));
+        }
+        let weight = Shared(Arc::clone(&self.weight));
+        let weight = scope.param("weight", [self.positions, width], weight);
+        x + weight.slice_axis(0, 0, length)
+    }
+}
+
+/// Adds fixed sines and cosines of the position, of wavelengths from 2π to 2π·10,000:
+/// `[B, T, C] -> [B, T, C]`, `C` even.
+///
+/// ```text
+/// y[t, 2i] = x[t, 2i] + sin(t / 10000^(2i/C))      y[t, 2i+1] = x[t, 2i+1] + cos(t / 10000^(2i/C))
+/// ```
+///
+/// Source: Vaswani et al. (2017), arXiv:1706.03762, §3.5.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SinusoidalPositions;
+
+impl Layer for SinusoidalPositions {
+    fn forward<'g>(&self, scope: &Scope<'g>, x: Var<'g>) -> Var<'g> {
+        if x.is_poisoned() {
+            return x;
+        }
+        let fail = |message| scope.graph().fail("sinusoidal_positions", message);
+        if let Err(message) = sequence(x) {
+            return fail(message);
+        }
+        let (length, width) = (x.dim(1), x.dim(2));
+        if width % 2 != 0 {
+            return fail(format!("{} has an odd number of features", x.shape()));
+        }
+        let [cos, sin] = waves(length, width, 10_000.0);
+        let pairs = sin.into_iter().zip(cos).flat_map(|(s, c)| [s, c]);
+        let pairs = pairs.collect::<Vec<f32>>();
+        match Array::new([length, width], pairs) {
+            Ok(table) => x + scope.graph().literal(table),
+            Err(e) => fail(e.to_string()),
+        }
+    }
+}
+
+/// Rotary positions: turns pairs of elements of each head by an angle that grows with the position,
+/// so that products of queries and keys depend on their distance.
+///
+/// ```text
+/// θᵢ = t · base^(−2i/D)
+/// y[i] = x[i] cos θᵢ − x[i + D/2] sin θᵢ      y[i + D/2] = x[i + D/2] cos θᵢ + x[i] sin θᵢ
+/// ```
+///
+/// The pairs are those of the two halves of a head, as in GPT-NeoX and Llama.
+///
+/// Source: Su et al. (2021), arXiv:2104.09864.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rotary {
+    base: f64,
+}
+
+impl Rotary {
+    /// With base 10,000.
+    pub const fn new() -> Self {
+        Self { base: 10_000.0 }
+    }
+
+    /// Another base, above 1: longer wavelengths for longer sequences.
+    #[must_use]
+    pub const fn base(mut self, base: f64) -> Self {
+        self.base = base;
+        self
+    }
+
+    /// Turns heads `[B, T, H, D]`, `D` even, of positions from 0 on.
+    #[track_caller]
+    pub fn rotate<'g>(&self, x: Var<'g>) -> Var<'g> {
+        if x.is_poisoned() {
+            return x;
+        }
+        let graph = x.graph();
+        let (shape, width) = (x.shape(), x.dim(-1));
+        if x.dtype() != DType::F32 || shape.rank() != 4 || !width.is_multiple_of(2) || width == 0 {
+            let message = format!(
+                "expected f32 [B, T, heads, an even width], found {} {shape}",
+                x.dtype()
+            );
+            return graph.fail("rotary", message);
+        }
+        if !(self.base > 1.0 && self.base.is_finite()) {
+            return graph.fail(
+                "rotary",
+                format!("base must be above 1, found {}", self.base),
+            );
+        }
+        let half = width / 2;
+        let tables =
+            waves(shape[1], width, self.base).map(|table| Array::new([shape[1], 1, half], table));
+        let [cos, sin] = match tables {
+            [Ok(cos), Ok(sin)] => [cos, sin].map(|table| graph.literal(table)),
+            [Err(e), _] | [_, Err(e)] => return graph.fail("rotary", e.to_string()),
+        };
+        let (a, b) = (x.slice_axis(3, 0, half), x.slice_axis(3, half, width));
+        (a * cos - b * sin).concat(&[b * cos + a * sin], 3)
+    }
+}
+
+impl Default for Rotary {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Cosines and sines of `t / base^(2i/width)`, `[length, width/2]` each, computed in f64.
+#[allow(clippy::cast_possible_truncation, reason = "tables have f32")]
+fn waves(length: usize, width: usize, base: f64) -> [Vec<f32>; 2] {
+    let angles = (0..length).flat_map(|t| {
+        let angle = move |i: usize| t as f64 * base.powf(-2.0 * i as f64 / width as f64);
+        (0..width / 2).map(angle)
+    });
+    let angles: Vec<f64> = angles.collect();
+    [f64::cos, f64::sin].map(|f| angles.iter().map(|&a| f(a) as f32).collect())
+}
+
+/// Is this a batch of sequences of vectors?
+pub(super) fn sequence(x: Var<'_>) -> Result<(), String> {
+    match x.dtype() == DType::F32 && x.rank() == 3 {
+        true => Ok(()),
+        false => Err(format!(
+            "expected f32 [batch, time, features], found {} {}",
+            x.dtype(),
+            x.shape()
+        )),
+    }
+}
