@@ -1,6 +1,8 @@
 //! Every generated shader is WGSL for naga and for tint, and becomes SPIR-V, MSL and HLSL.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "support/attentions.rs"]
+mod attentions;
 #[path = "support/convs.rs"]
 mod convs;
 #[path = "support/kernels.rs"]

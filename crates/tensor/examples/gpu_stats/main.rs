@@ -6,6 +6,8 @@
 //! every shader whose kernel or variant has one of them in its name.
 #![allow(clippy::print_stdout, reason = "a measuring tool")]
 
+#[path = "../../tests/support/attentions.rs"]
+mod attentions;
 #[path = "../../tests/support/convs.rs"]
 mod convs;
 mod driver;

@@ -12,7 +12,7 @@ use naga::valid::{
 };
 
 use crate::kernels::{self, Memory};
-use crate::{convs, products, samples};
+use crate::{attentions, convs, products, samples};
 
 /// A shader and what it computes how.
 pub(crate) struct Named {
@@ -75,6 +75,9 @@ pub(crate) fn all() -> Result<Vec<Named>, ShaderError> {
     }
     for (name, kernel, memory) in convs::all() {
         add(&name, KernelKind::Conv(kernel), &memory)?;
+    }
+    for (name, kernel, memory) in attentions::all() {
+        add(&name, KernelKind::Attention(kernel), &memory)?;
     }
     let (kind, memory) = scatter();
     add("scatter", kind, &memory)?;

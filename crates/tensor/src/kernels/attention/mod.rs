@@ -19,9 +19,9 @@ use super::memory::{Memory, step_word};
 use super::{Shader, ShaderError, Writer, small};
 
 /// A query and key that do not meet have this score: the lowest finite float.
-const LOWEST: &str = "-3.40282347e38f";
+const LOWEST: &str = "-0x1.fffffep127f";
 /// An additive mask of this or less excludes.
-const EXCLUDED: &str = "-1.70141173e38f";
+const EXCLUDED: &str = "-0x1.fffffep126f";
 
 /// How attention is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
