@@ -43,7 +43,7 @@ struct Part<'p, 'a> {
 
 pub(super) fn entry(pass: &Pass<'_>) -> Result<Entry, ShaderError> {
     // Wide rows leave fewer sums for each of more invocations.
-    let across = if pass.width.max(pass.value_width) > 16 {
+    let across = if pass.width.max(pass.value_width) > 8 {
         16
     } else {
         8
@@ -80,16 +80,13 @@ pub(super) fn entry(pass: &Pass<'_>) -> Result<Entry, ShaderError> {
         }
         first + if dk || dv { keys } else { 0 }
     };
-    let tiles = if dk && dv { 2 } else { 1 };
     let mut functions = Writer::new();
     functions.line(format_args!(
         "var<workgroup> slice: array<vec4<f32>, {SLICE}>;"
     ));
-    for tile in 0..tiles {
-        functions.line(format_args!(
-            "var<workgroup> weights{tile}: array<vec4<f32>, {WEIGHTS}>;"
-        ));
-    }
+    functions.line(format_args!(
+        "var<workgroup> weights: array<vec4<f32>, {WEIGHTS}>;"
+    ));
     let meeting = across * DOWN;
     functions.line(format_args!(
         "var<workgroup> meeting: array<vec4<f32>, {meeting}>;"
@@ -99,7 +96,7 @@ pub(super) fn entry(pass: &Pass<'_>) -> Result<Entry, ShaderError> {
         name: "attention",
         invocations: [across * DOWN, 1],
         groups,
-        workgroup_memory: 16 * (SLICE + tiles * WEIGHTS + meeting),
+        workgroup_memory: 16 * (SLICE + WEIGHTS + meeting),
         functions: functions.finish(),
         body: out.finish(),
     })
@@ -175,7 +172,7 @@ impl Part<'_, '_> {
     }
 
     /// Adds weights times rows on the right to sums: `<name>{row}_{n}`.
-    fn accumulate(&self, out: &mut Writer, name: &str, weights: &str, right: Side) {
+    fn accumulate(&self, out: &mut Writer, name: &str, right: Side) {
         let Side {
             name: rows,
             head,
@@ -200,7 +197,7 @@ impl Part<'_, '_> {
                 );
                 out.line("workgroupBarrier();");
                 out.block(format_args!("for (var j = 0u; j < {step}u; j++)"), |out| {
-                    out.line(format_args!("let w = {weights}[(j0 + j) * {DOWN}u + y];"));
+                    out.line(format_args!("let w = weights[(j0 + j) * {DOWN}u + y];"));
                     for n in 0..self.sums(chunks) {
                         let c = self.chunk(n, chunks);
                         out.line(format_args!("let r{n} = slice[j * {chunks}u + {c}];"));
@@ -301,7 +298,7 @@ impl Part<'_, '_> {
                     let kept = Self::rows(|i| format!("kept(b, h, {i}, {j})"));
                     out.line(format_args!("p{n} *= {kept};"));
                 }
-                self.put(out, "weights0", n, &format!("p{n}"));
+                self.put(out, n, &format!("p{n}"));
             }
             for a in 0..ROWS as usize {
                 let part = ["x", "y", "z", "w"][a];
@@ -309,7 +306,7 @@ impl Part<'_, '_> {
                     out.line(format_args!("y{a}_{n} *= fade.{part};"));
                 }
             }
-            self.accumulate(out, "y", "weights0", v);
+            self.accumulate(out, "y", v);
         });
         self.meet(out, "total", "sum", "vec4<f32>()", |a, b| {
             format!("{a} + {b}")
@@ -356,10 +353,10 @@ impl Part<'_, '_> {
         out.line(format_args!("s{n} = {scores};"));
     }
 
-    fn put(&self, out: &mut Writer, tile: &str, n: u32, value: &str) {
+    fn put(&self, out: &mut Writer, n: u32, value: &str) {
         let col = n * self.across;
         out.line(format_args!(
-            "{tile}[(x + {col}u) * {DOWN}u + y] = {value};"
+            "weights[(x + {col}u) * {DOWN}u + y] = {value};"
         ));
     }
 
@@ -446,9 +443,9 @@ impl Part<'_, '_> {
                 }
                 let scale = pass.kernel.op.scale as f32;
                 let ds = format!("p{n} * (dp{n} - delta) * {scale:?}f");
-                self.put(out, "weights0", n, &ds);
+                self.put(out, n, &ds);
             }
-            self.accumulate(out, "dq", "weights0", k);
+            self.accumulate(out, "dq", k);
         });
         self.store_sums(out, "dq", "h", q.chunks, "");
     }
@@ -497,31 +494,35 @@ impl Part<'_, '_> {
                             "let p{n} = vec4<f32>({});",
                             weights.join(", ")
                         ));
-                        let mut left = format!("p{n}");
+                        let mut kept_weights = format!("p{n}");
                         if pass.drops() {
                             let kept = Self::rows(|j| format!("kept(b, h, {i}, {j})"));
                             out.line(format_args!("let z{n} = {kept};"));
                             if dk {
                                 out.line(format_args!("dp{n} *= z{n};"));
                             }
-                            left = format!("p{n} * z{n}");
+                            kept_weights = format!("p{n} * z{n}");
                         }
                         if dk {
                             let scale = pass.kernel.op.scale as f32;
-                            let ds = format!("p{n} * (dp{n} - delta{n}) * {scale:?}f");
-                            self.put(out, "weights0", n, &ds);
+                            out.line(format_args!(
+                                "let ds{n} = p{n} * (dp{n} - delta{n}) * {scale:?}f;"
+                            ));
                         }
                         if dv {
-                            let tile = if dk { "weights1" } else { "weights0" };
-                            self.put(out, tile, n, &left);
+                            self.put(out, n, &kept_weights);
                         }
                     }
-                    if dk {
-                        self.accumulate(out, "dk", "weights0", q);
-                    }
                     if dv {
-                        let tile = if dk { "weights1" } else { "weights0" };
-                        self.accumulate(out, "dv", tile, dy);
+                        self.accumulate(out, "dv", dy);
+                    }
+                    if dk {
+                        // One tile of weights after the other, so that more workgroups fit.
+                        out.line("workgroupBarrier();");
+                        for n in 0..self.cols() {
+                            self.put(out, n, &format!("ds{n}"));
+                        }
+                        self.accumulate(out, "dk", q);
                     }
                 });
             },
