@@ -6,6 +6,7 @@
 
 mod heads;
 mod rows;
+mod tile;
 mod tiled;
 
 use std::fmt;
