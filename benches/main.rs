@@ -18,6 +18,7 @@ mod matmul;
 mod networks;
 mod planned;
 mod pointwise;
+mod pool;
 mod profile;
 mod reduction;
 mod start;
@@ -41,6 +42,7 @@ type Workload = fn(&[Device], &dyn Fn(&str) -> bool) -> Result<Vec<Case<'static>
 const WORKLOADS: &[Workload] = &[
     matmul::cases,
     conv::cases,
+    pool::cases,
     pointwise::cases,
     reduction::cases,
     update::cases,

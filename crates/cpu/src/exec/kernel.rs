@@ -7,8 +7,9 @@ use super::attention::Attention;
 use super::context::Context;
 use super::conv::Conv;
 use super::matmul::MatMul;
-use super::memory::{Home, MAX_WRITTEN, Memory, Place};
+use super::memory::{MAX_WRITTEN, Memory};
 use super::program::Compiled;
+use super::regions::{Regions, Span};
 use super::scan::Scan;
 use super::scatter::Scatter;
 use super::sort::Sort;
@@ -19,10 +20,10 @@ use super::words::Words;
 /// One kernel of a plan, ready to run.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    /// The buffers that it writes.
-    written: Vec<usize>,
-    /// Where its operands lie.
-    places: Vec<Place>,
+    /// What it writes.
+    regions: Regions,
+    /// Its operands.
+    spans: Vec<Span>,
     body: Body,
 }
 
@@ -44,7 +45,8 @@ impl Prepared {
     /// # Errors
     /// If it is malformed or reaches outside of its operands.
     pub(super) fn new(kernel: &Kernel, plan: &Plan, buffers: &[usize]) -> Result<Self, String> {
-        let (places, written) = places(kernel, buffers)?;
+        let spans = spans(kernel, plan, buffers)?;
+        let (regions, places) = Regions::new(&spans)?;
         let dtype = |operand: usize| {
             let read = kernel.operands.get(operand).and_then(|o| o.reads);
             let value = read.and_then(|v| plan.values.get(v.index()));
@@ -70,8 +72,8 @@ impl Prepared {
             KernelKind::Take(take) => Body::Take(Take::new(take, &places)?),
         };
         Ok(Self {
-            written,
-            places,
+            regions,
+            spans,
             body,
         })
     }
@@ -82,8 +84,8 @@ impl Prepared {
     /// If the step asks for what there is not.
     pub(super) fn run(&self, context: Context<'_>, buffers: &mut [Words]) -> Result<(), String> {
         let mut taken: [Words; MAX_WRITTEN] = Default::default();
-        exchange(&self.written, buffers, &mut taken);
-        let mut memory = Memory::new(buffers, &mut taken);
+        exchange(&self.regions.taken, buffers, &mut taken);
+        let mut memory = Memory::new(buffers, &mut taken, &self.regions.regions);
         let done = match &self.body {
             Body::Program(program) => {
                 program.run(context, &mut memory, 0..program.rows());
@@ -106,7 +108,7 @@ impl Prepared {
             }
             Body::Take(take) => take.run(context, &mut memory),
         };
-        exchange(&self.written, buffers, &mut taken);
+        exchange(&self.regions.taken, buffers, &mut taken);
         done
     }
 
@@ -124,19 +126,11 @@ impl Prepared {
 
     /// The first words of an operand.
     pub(super) fn words(&self, operand: usize, len: usize, buffers: &[Words]) -> Vec<u32> {
-        let Some(place) = self.places.get(operand) else {
-            return Vec::new();
-        };
-        let id = match place.home {
-            Home::Written(i) => self.written.get(i).copied(),
-            Home::Read(id) => Some(id),
-            Home::Product => None,
-        };
-        let words = id.and_then(|id| buffers.get(id));
-        words
-            .and_then(|w| w.get(place.start..place.start + len))
-            .unwrap_or_default()
-            .to_vec()
+        let words = self.spans.get(operand).and_then(|span| {
+            let start = span.words.start;
+            buffers.get(span.buffer)?.get(start..start + len)
+        });
+        words.unwrap_or_default().to_vec()
     }
 }
 
@@ -149,42 +143,27 @@ fn exchange(written: &[usize], buffers: &mut [Words], taken: &mut [Words]) {
     }
 }
 
-/// Where the operands of a kernel lie, and the buffers that it writes.
-fn places(kernel: &Kernel, buffers: &[usize]) -> Result<(Vec<Place>, Vec<usize>), String> {
-    let bound = |binding: usize| {
+/// Where the operands of a kernel lie.
+fn spans(kernel: &Kernel, plan: &Plan, buffers: &[usize]) -> Result<Vec<Span>, String> {
+    let spans = kernel.operands.iter().map(|operand| {
         let binding = kernel
             .bindings
-            .get(binding)
+            .get(operand.binding)
             .ok_or("an operand has no binding")?;
-        let id = buffers
+        let buffer = buffers
             .get(binding.buffer.index())
             .ok_or("a binding has no buffer")?;
-        Ok::<_, String>((*id, binding))
-    };
-    let mut written: Vec<usize> = Vec::new();
-    for operand in kernel.operands.iter().filter(|o| o.writes.is_some()) {
-        let (id, _) = bound(operand.binding)?;
-        if !written.contains(&id) {
-            written.push(id);
-        }
-    }
-    if written.len() > MAX_WRITTEN {
-        return Err(format!(
-            "{} buffers are written, at most {MAX_WRITTEN} can be",
-            written.len()
-        ));
-    }
-    let places = kernel.operands.iter().map(|operand| {
-        let (id, binding) = bound(operand.binding)?;
-        let home = match written.iter().position(|w| *w == id) {
-            Some(i) => Home::Written(i),
-            None => Home::Read(id),
-        };
-        Ok(Place {
-            home,
-            start: size(binding.offset / 4) + operand.base,
-            len: size(binding.bytes / 4).saturating_sub(operand.base),
+        let first = size(binding.offset / 4);
+        let start = first + operand.base;
+        let value = operand.writes.or(operand.reads);
+        let value = value.and_then(|v| plan.values.get(v.index()));
+        let words = value.map_or(0, |v| v.meta.shape.numel());
+        Ok::<_, String>(Span {
+            buffer: *buffer,
+            words: start..start + words,
+            end: first + size(binding.bytes / 4),
+            writes: operand.writes.is_some(),
         })
     });
-    Ok((places.collect::<Result<_, String>>()?, written))
+    spans.collect()
 }

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
+use super::regions::Region;
 use super::words::Words;
 
-/// The most buffers that one kernel may write.
+/// The most parts of buffers that one kernel may write, or read beside them.
 pub(super) const MAX_WRITTEN: usize = 16;
 
 /// Where an operand lies.
@@ -22,14 +23,16 @@ pub(super) struct Place {
 pub(super) enum Home {
     /// A buffer that is only read.
     Read(usize),
-    /// A buffer that the kernel writes: its position among those.
+    /// What the kernel writes: its position among such parts of buffers.
     Written(usize),
+    /// What is only read of a buffer that the kernel writes to: its position among such parts.
+    Beside(usize),
     /// The product that a program is the epilogue of.
     Product,
 }
 
 impl Place {
-    /// The position among the buffers that are written, if it is one of them.
+    /// The position among what is written, if it is.
     pub(super) fn written(&self) -> Option<usize> {
         if let Home::Written(i) = self.home {
             Some(i)
@@ -44,6 +47,7 @@ impl Place {
 pub(super) struct Memory<'a> {
     buffers: &'a [Words],
     written: [Chunk<'a>; MAX_WRITTEN],
+    beside: [Shared<'a>; MAX_WRITTEN],
     /// A part of a product.
     pub(super) product: Window<'a>,
 }
@@ -53,6 +57,13 @@ pub(super) struct Memory<'a> {
 struct Chunk<'a> {
     first: usize,
     words: &'a mut [u32],
+}
+
+/// A range of a buffer that is only read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shared<'a> {
+    first: usize,
+    words: &'a [u32],
 }
 
 /// Words around an operand, whose element `p` is at `base + p` among them.
@@ -70,18 +81,39 @@ pub(super) struct WindowMut<'a> {
 }
 
 impl<'a> Memory<'a> {
-    /// All of the buffers: those that are read, and those that were taken out to be written.
-    pub(super) fn new(buffers: &'a [Words], taken: &'a mut [Words]) -> Self {
-        let mut taken = taken.iter_mut();
-        let written = std::array::from_fn(|_| {
-            let words = taken.next().map_or(&mut [][..], |w| &mut **w);
-            Chunk { first: 0, words }
-        });
-        Self {
+    /// All of the buffers: those that are read, and these parts of those that were taken out to be
+    /// written.
+    pub(super) fn new(buffers: &'a [Words], taken: &'a mut [Words], regions: &[Region]) -> Self {
+        let mut memory = Self {
             buffers,
-            written,
+            written: Default::default(),
+            beside: Default::default(),
             product: Window::default(),
+        };
+        for (i, taken) in taken.iter_mut().enumerate() {
+            let (mut rest, mut end) = (&mut **taken, 0);
+            for region in regions.iter().filter(|r| r.taken == i) {
+                let first = region.words.start;
+                let (_, after) = rest.split_at_mut((first - end).min(rest.len()));
+                let len = region.words.len().min(after.len());
+                let (words, after) = after.split_at_mut(len);
+                (rest, end) = (after, first + len);
+                match region.home {
+                    Home::Written(k) => {
+                        if let Some(chunk) = memory.written.get_mut(k) {
+                            *chunk = Chunk { first, words };
+                        }
+                    }
+                    Home::Beside(k) => {
+                        if let Some(shared) = memory.beside.get_mut(k) {
+                            *shared = Shared { first, words };
+                        }
+                    }
+                    Home::Read(_) | Home::Product => {}
+                }
+            }
         }
+        memory
     }
 
     /// An operand.
@@ -102,20 +134,22 @@ impl<'a> Memory<'a> {
                     base: distance(place.start, first),
                 }
             }
+            Home::Beside(_) => self.read_only(place).unwrap_or_default(),
             Home::Product => self.product,
         }
     }
 
-    /// An operand in a buffer that is only read. Unlike [`Memory::read`], it can be used while
+    /// An operand that is only read. Unlike [`Memory::read`], it can be used while
     /// another one is written.
     pub(super) fn read_only(&self, place: &Place) -> Option<Window<'a>> {
-        let Home::Read(buffer) = place.home else {
-            return None;
+        let (words, first): (&[u32], usize) = match place.home {
+            Home::Read(buffer) => (self.buffers.get(buffer)?, 0),
+            Home::Beside(k) => self.beside.get(k).map(|s| (s.words, s.first))?,
+            Home::Written(_) | Home::Product => return None,
         };
-        let words = self.buffers.get(buffer)?;
         Some(Window {
             words,
-            base: distance(place.start, 0),
+            base: distance(place.start, first),
         })
     }
 
@@ -157,7 +191,33 @@ impl<'a> Memory<'a> {
         Memory {
             buffers: self.buffers,
             written,
+            beside: self.beside,
             product,
+        }
+    }
+
+    /// What is only read, to make something of it: the words of the last written buffer from
+    /// `first` on.
+    pub(super) fn making<'b>(&'b self, words: &'b mut [u32], first: usize) -> Memory<'b> {
+        let mut written: [Chunk<'b>; MAX_WRITTEN] = Default::default();
+        if let Some(last) = written.last_mut() {
+            *last = Chunk { first, words };
+        }
+        Memory {
+            buffers: self.buffers,
+            written,
+            beside: self.beside,
+            product: Window::default(),
+        }
+    }
+
+    /// What is only read.
+    pub(super) fn reading(&self) -> Memory<'a> {
+        Memory {
+            buffers: self.buffers,
+            written: Default::default(),
+            beside: self.beside,
+            product: Window::default(),
         }
     }
 
@@ -178,16 +238,18 @@ impl<'a> Memory<'a> {
                 words: b,
             };
         }
-        let (buffers, product) = (self.buffers, self.product);
+        let (buffers, beside, product) = (self.buffers, self.beside, self.product);
         (
             Memory {
                 buffers,
                 written: left,
+                beside,
                 product,
             },
             Memory {
                 buffers,
                 written: right,
+                beside,
                 product,
             },
         )

@@ -14,6 +14,7 @@ mod matmul;
 mod memory;
 mod product;
 mod program;
+mod regions;
 mod scan;
 mod scatter;
 mod simd;

@@ -21,11 +21,11 @@ impl Destination {
     pub(super) fn find(
         program: &Program,
         [_, m, n]: [usize; 3],
-        factors: [usize; 2],
+        factors: &[usize],
         places: &[Place],
     ) -> Option<Self> {
         let read = |i: usize| places.get(i).and_then(Place::written);
-        if factors.into_iter().any(|i| read(i).is_some()) {
+        if factors.iter().any(|i| read(*i).is_some()) {
             return None;
         }
         let candidates = program.stores.iter().enumerate().filter_map(|(store, s)| {

@@ -100,7 +100,15 @@ fn products(conv: &Conv, images: usize, mut f: impl FnMut([usize; 3])) {
     }
 }
 
-fn check(conv: &Conv, images: usize, kind: Epilogue) {
+/// An operand of so many elements, doubled where it is read.
+fn doubled(operand: usize, len: usize) -> Factor {
+    let mut b = Build::new(&[len], 1);
+    let x = b.load(operand, Index::axis(0));
+    let twice = b.binary(Binary::Add, x, x);
+    Factor::Computed(b.program, twice)
+}
+
+fn check(conv: &Conv, images: usize, kind: Epilogue, computed: bool) {
     let count = |of: fn(&Window) -> usize| conv.windows.iter().map(of).product::<usize>();
     let channels = [conv.groups * conv.inputs, conv.groups * conv.outputs];
     let x = noise(images * channels[0] * count(|w| w.input), 1);
@@ -129,12 +137,24 @@ fn check(conv: &Conv, images: usize, kind: Epilogue) {
     let kernel = ConvKernel {
         conv: conv.clone(),
         images,
-        a: Factor::Dense(0),
-        b: Factor::Dense(1),
+        a: match computed {
+            true => doubled(0, a.len()),
+            false => Factor::Dense(0),
+        },
+        b: match computed && sums {
+            true => doubled(1, b.len()),
+            false => Factor::Dense(1),
+        },
         row_sum: sums.then_some(4),
         epilogue: epilogue(kind, result),
     };
     let outcome = run(KernelKind::Conv(kernel), &memory, &a_row());
+    let twice = |of: Vec<f32>, when: bool| match when {
+        true => of.into_iter().map(|x| 2.0 * x).collect(),
+        false => of,
+    };
+    let x = twice(x, computed && conv.direction != Direction::Input);
+    let y = twice(y, computed && conv.direction != Direction::Output);
     let (mut truth, mut size) = (vec![0.0; len], vec![0.0; len]);
     products(conv, images, |[i, j, k]| {
         let (to, a, b) = match conv.direction {
@@ -194,7 +214,10 @@ fn all([groups, inputs, outputs]: [usize; 3], windows: &[[usize; 5]], images: us
                 outputs,
                 windows: windows.iter().copied().map(window).collect(),
             };
-            check(&conv, images, kind);
+            check(&conv, images, kind, false);
+            if kind == Epilogue::MaskInPlace {
+                check(&conv, images, kind, true);
+            }
         }
     }
 }

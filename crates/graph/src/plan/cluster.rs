@@ -93,7 +93,7 @@ impl<'a> Clusters<'a> {
             roots: ir.roots.iter().map(|&r| strip(ir, r)).collect(),
             homes,
         };
-        clusters.require_operands(target);
+        clusters.require_operands();
         clusters.start(target);
         clusters.attach_row_sums();
         clusters.merge_all(target);
@@ -131,7 +131,7 @@ impl<'a> Clusters<'a> {
     }
 
     /// Roots and operands that kernels can only read from memory.
-    fn require_operands(&mut self, target: &Target) {
+    fn require_operands(&mut self) {
         for root in self.roots.clone() {
             self.require(root);
         }
@@ -146,8 +146,7 @@ impl<'a> Clusters<'a> {
                 }
                 Op::Conv(ref conv) if self.is_product(id) => {
                     for (i, &x) in node.inputs.iter().enumerate() {
-                        let weight = i == 1 && conv.direction != Direction::Weight;
-                        if weight || target.class == DeviceClass::Cpu {
+                        if i == 1 && conv.direction != Direction::Weight {
                             self.require(strip(self.ir, x));
                         }
                     }

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::builder::UNPLACED;
 use super::home::is_small;
 use super::{Buffer, BufferId, Factor, Kernel, KernelKind, Plan, Role, ValueId};
-use crate::{DeviceClass, Expr, Program};
+use crate::{Expr, Program};
 
 /// Bytes that values in a slot begin at multiples of: what every binding may begin at.
 const ALIGN: u64 = 256;
@@ -176,10 +176,7 @@ impl Apart {
         let of: BTreeMap<ValueId, usize> = of.collect();
         let mut pairs = BTreeSet::new();
         for kernel in &plan.kernels {
-            // The executor shares a program out to threads only if what it writes is apart.
-            let together = plan.target.class != DeviceClass::Cpu
-                && matches!(kernel.kind, KernelKind::Program(_));
-            if together {
+            if matches!(kernel.kind, KernelKind::Program(_)) {
                 continue;
             }
             for w in kernel.writes().filter_map(|v| of.get(&v)) {

@@ -123,7 +123,7 @@ impl Direct {
         .fill(0.0);
     }
 
-    /// The results of some images, which the target begins with. The scratch memory was cleared,
+    /// The results of so many images, which `a` and the target begin with. The scratch memory was cleared,
     /// and used for nothing else since.
     pub(super) fn make(
         &self,
@@ -131,12 +131,12 @@ impl Direct {
         [a, packed]: [&[f32]; 2],
         scratch: &mut Scratch,
         target: Target<'_>,
-        images: Range<usize>,
+        images: usize,
     ) {
         let (padded, terms) = (&self.padded, self.terms());
         let (image, positions) = (padded.image(), padded.count());
         let plane = self.together * image;
-        let pitch = padded.covered(images.len());
+        let pitch = padded.covered(images);
         let Scratch {
             columns, staged, ..
         } = scratch;
@@ -144,9 +144,9 @@ impl Direct {
         let at_once = simd::outputs_at_once(context.arch);
         let staged = floats(staged, at_once * pitch);
         for group in 0..self.groups {
-            for (i, n) in images.clone().enumerate() {
+            for i in 0..images {
                 for channel in 0..self.source {
-                    let at = (n * self.groups + group) * self.source + channel;
+                    let at = (i * self.groups + group) * self.source + channel;
                     let from = part(a, at * self.from, self.from);
                     let to = columns.get_mut(channel * plane + i * image..);
                     padded.place_elements(context.arch, from, to.unwrap_or_default());
@@ -161,7 +161,7 @@ impl Direct {
                 let first = group * self.result + outputs.start;
                 let weights = part(packed, first * terms, outputs.len() * terms);
                 simd::shifted_sums(context.arch, x, weights, outputs.len(), staged, pitch);
-                for i in 0..images.len() {
+                for i in 0..images {
                     let out = target
                         .words
                         .get_mut(i * target.batch + first * target.row..);

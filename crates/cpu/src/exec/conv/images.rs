@@ -9,7 +9,7 @@ use gradus_graph::plan::ConvKernel;
 use super::columns::Columns;
 use super::direct::{Direct, Target};
 use super::{
-    BLOCK, COLUMNS, Common, MISFIT, SCRATCH, Scratch, TASK, THREADS_FROM, floats, part, rows,
+    BLOCK, COLUMNS, Common, Held, MISFIT, SCRATCH, Scratch, TASK, THREADS_FROM, floats, part, rows,
 };
 use crate::exec::context::Context;
 use crate::exec::gemm::{Matrix, Onto, gemm};
@@ -24,7 +24,7 @@ thread_local! {
 
 /// A convolution, or the gradient of its input.
 #[derive(Debug)]
-pub(super) struct Images {
+pub(in crate::exec) struct Images {
     common: Common,
     how: How,
     columns: Columns,
@@ -68,7 +68,7 @@ impl Images {
                 conv.direction
             },
         );
-        let read_only = common.a.written().or(common.b.written()).is_none();
+        let read_only = common.a.is_read_only() && common.b.is_read_only();
         let images = common.images;
         let cuts = (read_only && images > 1 && common.work >= THREADS_FROM)
             .then(|| line_cuts(&kernel.epilogue, places, images))
@@ -129,7 +129,9 @@ impl Images {
         };
         // Taken, not borrowed: while other threads help, this one may begin another product.
         let mut turned = TURNED.take();
-        let weights = part(memory.read(&self.common.b).floats(0), 0, len);
+        let mut held = Held::default();
+        let weights = self.common.b.images(context, memory, 0..1, &mut held);
+        let weights = part(weights, 0, len);
         let to = floats(&mut turned, len);
         match &self.how {
             How::Direct(direct) => direct.pack(context, weights, to),
@@ -206,34 +208,38 @@ impl Images {
         images: Range<usize>,
     ) -> Result<(), String> {
         let Common { a, b, out, .. } = &self.common;
-        let channel = self.positions;
-        let image = self.common.groups * self.result * channel;
-        if let Some(out) = out {
-            let operands = memory.read_only(a).zip(memory.read_only(b));
-            let (a, b) = operands.ok_or(MISFIT)?;
-            let factors = [a.floats(0), turned.unwrap_or_else(|| b.floats(0))];
+        let count = images.len();
+        let image = self.common.groups * self.result * self.positions;
+        let [mut first, mut second] = std::mem::take(&mut scratch.factors).map(Held::new);
+        let done = if let Some(out) = out {
+            let reading = memory.reading();
+            let a = a.images(context, &reading, images.clone(), &mut first);
+            let b = turned.unwrap_or_else(|| b.images(context, &reading, 0..1, &mut second));
             let mut words = memory.write(&out.place);
             let target = Target {
                 words: words.floats(out.offset + images.start * out.batch),
                 batch: out.batch,
                 row: out.row,
             };
-            self.make(context, factors, scratch, target, images.clone())?;
+            let done = self.make(context, [a, b], scratch, target, count);
             self.finish(context, memory, images);
-            return Ok(());
-        }
-        let mut product = std::mem::take(&mut scratch.product);
-        let operand = |place| memory.read(place).floats(0);
-        let factors = [operand(a), turned.unwrap_or_else(|| operand(b))];
-        let target = Target {
-            words: floats(&mut product, images.len() * image),
-            batch: image,
-            row: channel,
+            done
+        } else {
+            let mut product = std::mem::take(&mut scratch.product);
+            let a = a.images(context, memory, images.clone(), &mut first);
+            let b = turned.unwrap_or_else(|| b.images(context, memory, 0..1, &mut second));
+            let target = Target {
+                words: floats(&mut product, count * image),
+                batch: image,
+                row: self.positions,
+            };
+            let done = self.make(context, [a, b], scratch, target, count);
+            let mut memory = memory.with_product(&product, images.start * image);
+            self.finish(context, &mut memory, images);
+            scratch.product = product;
+            done
         };
-        let done = self.make(context, factors, scratch, target, images.clone());
-        let mut memory = memory.with_product(&product, images.start * image);
-        self.finish(context, &mut memory, images);
-        scratch.product = product;
+        scratch.factors = [first.words, second.words];
         done
     }
 
@@ -244,14 +250,14 @@ impl Images {
         }
     }
 
-    /// The products of some images, which the target begins with.
+    /// The products of so many images, which `a` and the target begin with.
     fn make(
         &self,
         context: Context<'_>,
         [a, b]: [&[f32]; 2],
         scratch: &mut Scratch,
         target: Target<'_>,
-        images: Range<usize>,
+        images: usize,
     ) -> Result<(), String> {
         if let How::Direct(direct) = &self.how {
             direct.make(context, [a, b], scratch, target, images);
@@ -275,18 +281,18 @@ impl Images {
                     rows(weight, terms)
                 };
                 let out = target.words.get_mut(at..).unwrap_or_default();
-                if images.len() == 1 {
-                    self.one(context, of(images.start), weight, scratch, out, target.row)?;
+                if images == 1 {
+                    self.one(context, of(0), weight, scratch, out, target.row)?;
                 } else {
                     let group = Target {
                         words: out,
                         ..target
                     };
-                    self.several(context, &of, weight, scratch, group, images.clone())?;
+                    self.several(context, &of, weight, scratch, group, images)?;
                 }
             } else {
-                for n in images.clone() {
-                    let at = (n - images.start) * target.batch + at;
+                for n in 0..images {
+                    let at = n * target.batch + at;
                     let out = target.words.get_mut(at..).unwrap_or_default();
                     self.scatter(context, of(n), weight, scratch, out, target.row)?;
                 }
@@ -346,16 +352,16 @@ impl Images {
         weight: Matrix<'_>,
         scratch: &mut Scratch,
         target: Target<'_>,
-        images: Range<usize>,
+        images: usize,
     ) -> Result<(), String> {
         let (columns, each) = (&self.columns, self.positions);
-        let (terms, len) = (self.source * columns.taps, images.len() * each);
+        let (terms, len) = (self.source * columns.taps, images * each);
         // Whole vectors, of which the last one is not used in full.
         let pitch = len.next_multiple_of(16);
         let gathered = floats(&mut scratch.columns, terms * pitch);
-        for (i, n) in images.clone().enumerate() {
+        for i in 0..images {
             let gathered = gathered.get_mut(i * each..).unwrap_or_default();
-            columns.gather(of(n), 0..columns.lines, gathered, pitch);
+            columns.gather(of(i), 0..columns.lines, gathered, pitch);
         }
         let staged = floats(&mut scratch.staged, self.result * pitch);
         self.product(
@@ -365,7 +371,7 @@ impl Images {
             pitch,
             [weight, rows(gathered, pitch)],
         )?;
-        for i in 0..images.len() {
+        for i in 0..images {
             let out = target.words.get_mut(i * target.batch..);
             let out = out.unwrap_or_default().chunks_mut(target.row.max(1));
             for (out, made) in out.zip(staged.chunks_exact(pitch.max(1))) {

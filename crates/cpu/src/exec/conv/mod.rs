@@ -5,18 +5,18 @@
 
 mod columns;
 mod direct;
+mod factor;
 mod images;
 mod padded;
-mod row_sum;
 mod weight;
 
 use std::cell::RefCell;
 
 use gradus_graph::ops::Direction;
-use gradus_graph::plan::{ConvKernel, Factor};
+use gradus_graph::plan::ConvKernel;
 
+use self::factor::{Factor, Held};
 use self::images::Images;
-use self::row_sum::row_sum;
 use self::weight::Weight;
 use super::context::Context;
 use super::gemm::Matrix;
@@ -49,17 +49,13 @@ struct Scratch {
     staged: Words,
     /// The result, if it has no place in an operand.
     product: Words,
+    /// Operands that are computed.
+    factors: [Words; 2],
 }
 
 /// A convolution, ready to run.
 #[derive(Debug)]
-pub(super) struct Conv {
-    way: Way,
-    row_sum: Option<Compiled>,
-}
-
-#[derive(Debug)]
-enum Way {
+pub(super) enum Conv {
     /// Toward the output or the input: each image has a result.
     Images(Images),
     /// Toward the weight: all images have one.
@@ -75,9 +71,9 @@ struct Common {
     inputs: usize,
     outputs: usize,
     /// The first operand.
-    a: Place,
+    a: Factor,
     /// The second.
-    b: Place,
+    b: Factor,
     /// The operand that the result is made in, if the epilogue can run in place.
     out: Option<Destination>,
     epilogue: Option<Compiled>,
@@ -91,47 +87,29 @@ impl Conv {
     /// # Errors
     /// If it is malformed or reaches outside of its operands.
     pub(super) fn new(kernel: &ConvKernel, places: &[Place]) -> Result<Self, String> {
-        let find = |operand: usize| {
-            let place = places.get(operand).copied();
-            place.ok_or_else(|| format!("there is no operand {operand}"))
-        };
         let ConvKernel { conv, images, .. } = kernel;
         let images = *images;
-        let (Factor::Dense(a), Factor::Dense(b)) = (&kernel.a, &kernel.b) else {
-            return Err("the operands of a convolution must lie in memory".into());
-        };
-        let factors = [*a, *b];
-        let (a, b) = (find(*a)?, find(*b)?);
         let sizes = sizes(kernel)?;
-        let used = match conv.direction {
-            Direction::Output => [sizes.x, sizes.w],
-            Direction::Input => [sizes.y, sizes.w],
-            Direction::Weight => [sizes.x, sizes.y],
+        let [x, y] = [sizes.x, sizes.y].map(|all| [images, all / images.max(1)]);
+        let [a_size, b_size] = match conv.direction {
+            Direction::Output => [x, [1, sizes.w]],
+            Direction::Input => [y, [1, sizes.w]],
+            Direction::Weight => [x, y],
         };
-        for ((operand, place), used) in factors.into_iter().zip([a, b]).zip(used) {
-            if place.len < used {
-                let found = place.len;
-                return Err(format!(
-                    "operand {operand} has {found} words, but {used} are used"
-                ));
-            }
-        }
+        let a = Factor::new(&kernel.a, places, a_size)?;
+        let b = Factor::new(&kernel.b, places, b_size)?;
+        let factors = [&kernel.a, &kernel.b]
+            .map(|factor| factor.operands())
+            .concat();
         let result = conv.result(images);
         let [lines, ..] = result;
-        let out = Destination::find(&kernel.epilogue, result, factors, places)
+        let out = Destination::find(&kernel.epilogue, result, &factors, places)
             .filter(|out| conv.direction != Direction::Weight || out.row == result[2]);
         let (program, inner) = with_product(&kernel.epilogue, result, places, out.as_ref());
         let epilogue = if program.stores.is_empty() {
             None
         } else {
             Some(Compiled::for_lines(&program, &inner, lines)?)
-        };
-        let row_sum = match (kernel.row_sum, conv.direction) {
-            (None, _) => None,
-            (Some(to), Direction::Weight) => {
-                Some(Compiled::new(&row_sum(kernel, factors[1], to), places)?)
-            }
-            (Some(_), _) => return Err("only a weight's gradient has a bias beside it".into()),
         };
         let common = Common {
             images,
@@ -144,11 +122,11 @@ impl Conv {
             epilogue,
             work: sizes.work,
         };
-        let way = match conv.direction {
-            Direction::Weight => Way::Weight(Weight::new(common, conv)),
-            _ => Way::Images(Images::new(common, kernel, places)),
-        };
-        Ok(Self { way, row_sum })
+        Ok(match (conv.direction, kernel.row_sum) {
+            (Direction::Weight, to) => Self::Weight(Weight::new(common, conv, to, places)?),
+            (_, None) => Self::Images(Images::new(common, kernel, places)),
+            _ => return Err("only a weight's gradient has a bias beside it".into()),
+        })
     }
 
     /// Computes it.
@@ -156,12 +134,9 @@ impl Conv {
     /// # Errors
     /// If an operand is smaller than it was said to be.
     pub(super) fn run(&self, context: Context<'_>, memory: &mut Memory<'_>) -> Result<(), String> {
-        if let Some(row_sum) = &self.row_sum {
-            row_sum.run(context, memory, 0..row_sum.rows());
-        }
-        match &self.way {
-            Way::Images(images) => images.run(context, memory),
-            Way::Weight(weight) => weight.run(context, memory),
+        match self {
+            Self::Images(images) => images.run(context, memory),
+            Self::Weight(weight) => weight.run(context, memory),
         }
     }
 }

@@ -8,10 +8,12 @@ use rayon::prelude::*;
 
 use super::columns::Columns;
 use super::padded::Padded;
-use super::{BLOCK, COLUMNS, Common, MISFIT, SCRATCH, Scratch, THREADS_FROM, floats, part, rows};
+use super::{
+    BLOCK, COLUMNS, Common, Held, MISFIT, SCRATCH, Scratch, THREADS_FROM, floats, part, rows,
+};
 use crate::exec::context::Context;
 use crate::exec::gemm::{Onto, gemm};
-use crate::exec::memory::Memory;
+use crate::exec::memory::{Memory, Place};
 use crate::exec::simd::{self, Shifted};
 use crate::exec::words::Words;
 
@@ -27,18 +29,20 @@ const PADDED: usize = 2048;
 const PIECE: usize = 1 << 15;
 
 thread_local! {
-    /// Where the sums lie.
-    static SUMMED: RefCell<Words> = RefCell::default();
+    /// Where the sums lie, and those of rows.
+    static SUMMED: RefCell<[Words; 2]> = RefCell::default();
 }
 
 /// The gradient of a convolution's weight.
 #[derive(Debug)]
-pub(super) struct Weight {
+pub(in crate::exec) struct Weight {
     common: Common,
     columns: Columns,
     /// How images are padded, if they are shifted and not gathered. Sums are then `[O, C·k…]` for each
     /// group, as the weight is; otherwise `[C·k…, O]`, which is turned in the end.
     padded: Option<Padded>,
+    /// Receives the sums of `y` over images and positions: a bias gradient.
+    row_sum: Option<Place>,
     /// Parts of the work: some images, or some lines of one.
     parts: Vec<Part>,
     /// Sums of some parts each, made apart from each other and then added in order: as many for any
@@ -52,8 +56,31 @@ struct Part {
     lines: Range<usize>,
 }
 
+/// Images that are shifted together.
+struct Shift {
+    count: usize,
+    /// How many there is room for.
+    together: usize,
+    /// What lies between images is not yet zero, or fewer images would leave what others were.
+    clear: bool,
+}
+
 impl Weight {
-    pub(super) fn new(common: Common, conv: &ops::Conv) -> Self {
+    /// # Errors
+    /// If there is no place for the bias gradient.
+    pub(super) fn new(
+        common: Common,
+        conv: &ops::Conv,
+        row_sum: Option<usize>,
+        places: &[Place],
+    ) -> Result<Self, String> {
+        let place = |operand: usize| {
+            let place = places.get(operand).copied();
+            let channels = common.groups * common.outputs;
+            let fits = place.filter(|p| p.written().is_some() && p.len >= channels);
+            fits.ok_or_else(|| format!("operand {operand} cannot hold a bias gradient"))
+        };
+        let row_sum = row_sum.map(place).transpose()?;
         let columns = Columns::new(&conv.windows, conv.direction);
         let positions = columns.positions();
         let terms = common.inputs * columns.taps;
@@ -84,13 +111,14 @@ impl Weight {
         // Shared out evenly among two threads, or four.
         let sums = worth.min(parts.len()).clamp(1, SUMS);
         let sums = 1 << sums.ilog2();
-        Self {
+        Ok(Self {
             common,
             columns,
             padded,
+            row_sum,
             parts,
             sums,
-        }
+        })
     }
 
     pub(super) fn run(&self, context: Context<'_>, memory: &mut Memory<'_>) -> Result<(), String> {
@@ -112,20 +140,39 @@ impl Weight {
         let terms = inputs * self.columns.taps;
         let len = groups * terms * outputs;
         // Taken, not borrowed: while other threads help, this one may begin another product.
-        let mut summed = SUMMED.take();
-        let sums = floats(&mut summed, self.sums * len);
-        let operand = |place| memory.read(place).floats(0);
-        let factors = [operand(&self.common.a), operand(&self.common.b)];
-        let make = |(i, sum): (usize, &mut [f32])| self.sum(inner, factors, i, sum);
-        let each = sums.chunks_mut(len.max(1)).enumerate();
+        let [mut summed, mut row_sums] = SUMMED.take();
+        let sums = floats(&mut summed, self.sums * len.max(1));
+        let channels = groups * outputs;
+        // Numbers of two words each.
+        row_sums.grow(self.sums * channels * 2);
+        let all = row_sums.get_mut(..self.sums * channels * 2);
+        let rows = bytemuck::try_cast_slice_mut(all.unwrap_or_default());
+        let rows: &mut [f64] = rows.unwrap_or_default();
+        let (read, channels) = (&*memory, channels.max(1));
+        let make = |(i, (sum, rows)): (usize, (&mut [f32], &mut [f64]))| {
+            let sum = sum.get_mut(..len).unwrap_or_default();
+            self.sum(inner, read, i, sum, rows)
+        };
         let done = if context.threads && self.sums > 1 {
-            let each = sums.par_chunks_mut(len.max(1)).enumerate();
+            let each = sums.par_chunks_mut(len.max(1));
+            let each = each.zip(rows.par_chunks_mut(channels)).enumerate();
             each.map(make).reduce(|| Ok(()), Result::and)
         } else {
+            let each = sums.chunks_mut(len.max(1));
+            let each = each.zip(rows.chunks_mut(channels)).enumerate();
             each.map(make).fold(Ok(()), Result::and)
         };
         let (sum, others) = sums.split_at_mut(len.min(sums.len()));
         add(context, sum, others);
+        if let Some(place) = &self.row_sum {
+            let mut to = memory.write(place);
+            for (channel, to) in to.floats(0).iter_mut().take(groups * outputs).enumerate() {
+                let parts = rows.iter().skip(channel).step_by(channels);
+                #[allow(clippy::cast_possible_truncation, reason = "the result is an f32")]
+                let sum = parts.sum::<f64>() as f32;
+                *to = sum;
+            }
+        }
         let done = done.and(match &self.common.out {
             Some(out) => {
                 let mut words = memory.write(&out.place);
@@ -142,7 +189,7 @@ impl Weight {
                 Ok(())
             }
         });
-        SUMMED.set(summed);
+        SUMMED.set([summed, row_sums]);
         done
     }
 
@@ -152,14 +199,79 @@ impl Weight {
         }
     }
 
-    /// The sum of some parts.
+    /// The sum of some parts, and those of the rows of `y`.
     fn sum(
         &self,
         context: Context<'_>,
-        [x, y]: [&[f32]; 2],
+        memory: &Memory<'_>,
         number: usize,
         sum: &mut [f32],
+        row_sums: &mut [f64],
     ) -> Result<(), String> {
+        let at = |number: usize| number * self.parts.len() / self.sums;
+        let parts = self.parts.get(at(number)..at(number + 1));
+        let parts = parts.unwrap_or_default();
+        sum.fill(0.0);
+        row_sums.fill(0.0);
+        let mut scratch = SCRATCH.take();
+        let [mut first, mut second] = std::mem::take(&mut scratch.factors).map(Held::new);
+        let together = parts.iter().map(|p| p.images.len()).max().unwrap_or(0);
+        let mut filled = 0;
+        let mut done = true;
+        for part in parts {
+            let images = part.images.clone();
+            let Common { a, b, .. } = &self.common;
+            let x = a.images(context, memory, images.clone(), &mut first);
+            let y = b.images(context, memory, images, &mut second);
+            if self.row_sum.is_some() {
+                self.sum_rows(context, y, part, row_sums);
+            }
+            if let Some(padded) = &self.padded {
+                let count = part.images.len();
+                let images = Shift {
+                    count,
+                    together,
+                    clear: filled != count,
+                };
+                filled = count;
+                self.shift(context, padded, [x, y], &images, &mut scratch, sum);
+            } else {
+                done &= self.gather(context, [x, y], part, &mut scratch, sum);
+            }
+        }
+        scratch.factors = [first.words, second.words];
+        SCRATCH.set(scratch);
+        done.then_some(()).ok_or_else(|| MISFIT.into())
+    }
+
+    /// Adds the sums of the rows of `y` in a part.
+    fn sum_rows(&self, context: Context<'_>, y: &[f32], of: &Part, sums: &mut [f64]) {
+        let (positions, width) = (self.columns.positions(), self.columns.width);
+        let channels = self.common.groups * self.common.outputs;
+        let (first, len) = (of.lines.start * width, of.lines.len() * width);
+        for i in 0..of.images.len() {
+            for (channel, sum) in sums.iter_mut().enumerate() {
+                let x = part(y, (i * channels + channel) * positions + first, len);
+                let block = simd::Block {
+                    x,
+                    rows: 1,
+                    cols: len,
+                    row_major: true,
+                };
+                simd::sums(context.arch, block, std::slice::from_mut(sum));
+            }
+        }
+    }
+
+    /// Adds the products of a part, of which `x` is gathered. False if something does not fit.
+    fn gather(
+        &self,
+        context: Context<'_>,
+        [x, y]: [&[f32]; 2],
+        Part { images, lines }: &Part,
+        scratch: &mut Scratch,
+        sum: &mut [f32],
+    ) -> bool {
         let Common {
             groups,
             inputs,
@@ -168,60 +280,43 @@ impl Weight {
         } = self.common;
         let columns = &self.columns;
         let (positions, terms) = (columns.positions(), inputs * columns.taps);
-        let at = |number: usize| number * self.parts.len() / self.sums;
-        let parts = self.parts.get(at(number)..at(number + 1));
-        let parts = parts.unwrap_or_default();
-        sum.fill(0.0);
-        if let Some(padded) = &self.padded {
-            self.shift(context, padded, [x, y], parts, sum);
-            return Ok(());
-        }
-        let mut scratch = SCRATCH.take();
         let Scratch {
             columns: gathered,
             staged,
             ..
-        } = &mut scratch;
+        } = scratch;
+        let each = lines.len() * columns.width;
+        let len = images.len() * each;
         let mut done = true;
-        for Part { images, lines } in parts {
-            let each = lines.len() * columns.width;
-            let len = images.len() * each;
-            for (group, sum) in sum.chunks_exact_mut((terms * outputs).max(1)).enumerate() {
-                let staged = floats(staged, len * outputs);
-                let gathered = floats(gathered, terms * len);
-                let turned = staged.chunks_exact_mut((each * outputs).max(1));
-                for ((i, n), turned) in images.clone().enumerate().zip(turned) {
-                    let image = (n * groups + group) * outputs * positions;
-                    let image = part(y, image, outputs * positions);
-                    turn(
-                        context,
-                        image,
-                        positions,
-                        lines.start * columns.width,
-                        turned,
-                        outputs,
-                    );
-                    let image = (n * groups + group) * inputs * columns.elements;
-                    let image = part(x, image, inputs * columns.elements);
-                    let gathered = gathered.get_mut(i * each..).unwrap_or_default();
-                    columns.gather(image, lines.clone(), gathered, len);
-                }
-                let factors = [rows(gathered, len), rows(staged, outputs)];
-                let sizes = [terms, outputs, len];
-                done &= gemm(sizes, sum, outputs, factors, Onto::Sum, context.threads);
+        for (group, sum) in sum.chunks_exact_mut((terms * outputs).max(1)).enumerate() {
+            let staged = floats(staged, len * outputs);
+            let gathered = floats(gathered, terms * len);
+            let turned = staged.chunks_exact_mut((each * outputs).max(1));
+            for (i, turned) in (0..images.len()).zip(turned) {
+                let image = (i * groups + group) * outputs * positions;
+                let image = part(y, image, outputs * positions);
+                let first = lines.start * columns.width;
+                turn(context, image, positions, first, turned, outputs);
+                let image = (i * groups + group) * inputs * columns.elements;
+                let image = part(x, image, inputs * columns.elements);
+                let gathered = gathered.get_mut(i * each..).unwrap_or_default();
+                columns.gather(image, lines.clone(), gathered, len);
             }
+            let factors = [rows(gathered, len), rows(staged, outputs)];
+            let sizes = [terms, outputs, len];
+            done &= gemm(sizes, sum, outputs, factors, Onto::Sum, context.threads);
         }
-        SCRATCH.set(scratch);
-        done.then_some(()).ok_or_else(|| MISFIT.into())
+        done
     }
 
-    /// Adds the products of some parts, of whole images.
+    /// Adds the products of some images, which are shifted.
     fn shift(
         &self,
         context: Context<'_>,
         padded: &Padded,
         [x, y]: [&[f32]; 2],
-        parts: &[Part],
+        images: &Shift,
+        scratch: &mut Scratch,
         sum: &mut [f32],
     ) {
         let Common {
@@ -231,45 +326,37 @@ impl Weight {
             ..
         } = self.common;
         let (elements, positions) = (self.columns.elements, self.columns.positions());
-        let together = parts.iter().map(|p| p.images.len()).max().unwrap_or(0);
-        let (image, pitch) = (padded.image(), padded.covered(together));
-        let plane = together * image;
-        let mut scratch = SCRATCH.take();
-        let columns = floats(&mut scratch.columns, padded.size(inputs, together));
+        let (image, pitch) = (padded.image(), padded.covered(images.together));
+        let plane = images.together * image;
+        let columns = floats(&mut scratch.columns, padded.size(inputs, images.together));
         let staged = floats(&mut scratch.staged, outputs * pitch);
-        let mut filled = 0;
-        for Part { images, .. } in parts {
-            // What lies between images stays zero, but not what fewer images leave.
-            if filled != images.len() {
-                columns.fill(0.0);
-                staged.fill(0.0);
-                filled = images.len();
-            }
-            let group = (sum.len() / groups.max(1)).max(1);
-            for (group, sum) in sum.chunks_exact_mut(group).enumerate() {
-                for (i, n) in images.clone().enumerate() {
-                    for channel in 0..inputs {
-                        let at = ((n * groups + group) * inputs + channel) * elements;
-                        let to = columns.get_mut(channel * plane + i * image..);
-                        let to = to.unwrap_or_default();
-                        padded.place_elements(context.arch, part(x, at, elements), to);
-                    }
-                    for output in 0..outputs {
-                        let at = ((n * groups + group) * outputs + output) * positions;
-                        let to = staged.get_mut(output * pitch + i * image..);
-                        let to = to.unwrap_or_default();
-                        padded.place_positions(context.arch, part(y, at, positions), to);
-                    }
-                }
-                let x = Shifted {
-                    words: columns,
-                    plane,
-                    shifts: &padded.shifts,
-                };
-                simd::shifted_products(context.arch, x, staged, pitch, sum);
-            }
+        if images.clear {
+            columns.fill(0.0);
+            staged.fill(0.0);
         }
-        SCRATCH.set(scratch);
+        let group = (sum.len() / groups.max(1)).max(1);
+        for (group, sum) in sum.chunks_exact_mut(group).enumerate() {
+            for i in 0..images.count {
+                for channel in 0..inputs {
+                    let at = ((i * groups + group) * inputs + channel) * elements;
+                    let to = columns.get_mut(channel * plane + i * image..);
+                    let to = to.unwrap_or_default();
+                    padded.place_elements(context.arch, part(x, at, elements), to);
+                }
+                for output in 0..outputs {
+                    let at = ((i * groups + group) * outputs + output) * positions;
+                    let to = staged.get_mut(output * pitch + i * image..);
+                    let to = to.unwrap_or_default();
+                    padded.place_positions(context.arch, part(y, at, positions), to);
+                }
+            }
+            let x = Shifted {
+                words: columns,
+                plane,
+                shifts: &padded.shifts,
+            };
+            simd::shifted_products(context.arch, x, staged, pitch, sum);
+        }
     }
 
     /// The sum in the order of the weight.

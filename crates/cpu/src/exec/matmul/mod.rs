@@ -89,7 +89,7 @@ impl MatMul {
             None
         };
         let (sizes, factors) = ([batch, m, n], [kernel.a.operand, kernel.b.operand]);
-        let out = Destination::find(&kernel.epilogue, sizes, factors, places);
+        let out = Destination::find(&kernel.epilogue, sizes, &factors, places);
         let (program, places) = with_product(&kernel.epilogue, sizes, places, out.as_ref());
         let epilogue = if program.stores.is_empty() {
             None

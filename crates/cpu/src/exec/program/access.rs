@@ -4,7 +4,7 @@ use pulp::Arch;
 
 use super::run::{Grid, Run};
 use crate::exec::memory::{Window, WindowMut};
-use crate::exec::simd::{self, Arg, Strided};
+use crate::exec::simd::{self, Arg, Columns, Strided};
 
 /// Loads a grid, of which `out` is the first register.
 #[inline]
@@ -149,6 +149,32 @@ pub(super) fn store(arch: Arch, memory: &mut WindowMut<'_>, grid: Grid, value: A
                 *out = value.at(i);
             }
         }
+    }
+}
+
+/// Stores columns that alternate in memory, of which the grid is the first.
+#[inline]
+pub(super) fn store_woven(
+    arch: Arch,
+    memory: &mut WindowMut<'_>,
+    grid: Grid,
+    columns: Columns<'_>,
+) {
+    let joined = grid.joined().map_or(grid, Grid::from);
+    let words = memory.after(grid.run.start);
+    if let Some((lines, words)) = strided(joined).zip(words) {
+        return simd::weave(arch, columns, lines, words);
+    }
+    for (column, start) in (0..columns.count).zip(grid.run.start..) {
+        let run = Run { start, ..grid.run };
+        let at = columns.first + column * columns.pitch;
+        store(
+            arch,
+            memory,
+            Grid { run, ..grid },
+            Arg::Slice(columns.values),
+            at,
+        );
     }
 }
 

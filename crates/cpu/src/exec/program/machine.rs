@@ -1,6 +1,6 @@
 //! Runs steps over tiles.
 
-use super::access::{in_range, load_rows, store};
+use super::access::{in_range, load_rows, store, store_woven};
 use super::positions::Positions;
 use super::run::Run;
 use super::scratch::{Scratch, View};
@@ -9,7 +9,7 @@ use super::space::{Order, Tile};
 use super::step::{Fold, Register, Source, Step, Work, Write};
 use crate::exec::context::Context;
 use crate::exec::memory::{Memory, Place};
-use crate::exec::simd::{self, Arg};
+use crate::exec::simd::{self, Arg, Columns};
 
 /// One thread at work on one program.
 pub(super) struct Machine<'a, 'm> {
@@ -93,9 +93,23 @@ impl Machine<'_, '_> {
                 .unwrap_or(Arg::Splat(0));
             let mut out = self.memory.write(place);
             let arch = self.context.arch;
-            write
-                .at
-                .grids(tile, |at, grid| store(arch, &mut out, grid, value, at));
+            let woven = tile.order == Order::ColMajor && write.at.woven() == Some(tile.cols.len());
+            match value {
+                Arg::Slice(values) if woven => {
+                    let columns = |first| Columns {
+                        values,
+                        pitch: tile.rows.len(),
+                        first,
+                        count: tile.cols.len(),
+                    };
+                    write.at.first_columns(tile, |at, grid| {
+                        store_woven(arch, &mut out, grid, columns(at));
+                    });
+                }
+                _ => write
+                    .at
+                    .grids(tile, |at, grid| store(arch, &mut out, grid, value, at)),
+            }
         }
     }
 
@@ -150,7 +164,10 @@ impl Machine<'_, '_> {
                     return View::Splat(low(run.start));
                 }
                 each_run(at, tile, out, |_, run, out| {
-                    run.iter().zip(out).for_each(|(p, o)| *o = low(p));
+                    // Positions wrap, and so do their low words.
+                    let (start, stride) = (low(run.start), low(run.stride));
+                    let places = (0u32..).zip(out);
+                    places.for_each(|(i, o)| *o = start.wrapping_add(i.wrapping_mul(stride)));
                 });
             }
             Work::InRange { at, low, high } => {

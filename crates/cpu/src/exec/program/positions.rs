@@ -2,8 +2,9 @@
 
 use gradus_graph::Index;
 
-use super::run::{Axis, Grid, Line, Run, joined_axes, single_run};
+use super::run::{Axis, Grid, Line, Run, joined_axes, signed, single_run};
 use super::space::{Order, Space, Tile, unravel};
+use crate::exec::simd::WOVEN;
 
 /// The most axes an index that divides may have: positions are held on the stack.
 const MAX_AXES: usize = 16;
@@ -120,6 +121,29 @@ impl Positions {
                 }
             });
         });
+    }
+
+    /// How many columns alternate in memory: the last reduced axis, if a position on the last kept
+    /// axis is as far from the next as that is long.
+    pub(super) fn woven(&self) -> Option<usize> {
+        let Self::Affine { kept, reduced, .. } = self else {
+            return None;
+        };
+        let (kept, reduced) = (kept.last()?, reduced.last()?);
+        let woven = reduced.stride == 1 && kept.stride == signed(reduced.size);
+        (woven && (2..=WOVEN).contains(&reduced.size)).then_some(reduced.size)
+    }
+
+    /// As [`Positions::grids`], of the first column of a tile of all columns that alternate.
+    #[inline]
+    pub(super) fn first_columns(&self, tile: &Tile, f: impl FnMut(usize, Grid)) {
+        let first = tile.cols.start;
+        let tile = Tile {
+            rows: tile.rows.clone(),
+            cols: first..first + 1,
+            order: Order::ColMajor,
+        };
+        self.grids(&tile, f);
     }
 
     /// The only run of the tile, if it is one.

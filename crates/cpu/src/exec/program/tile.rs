@@ -43,8 +43,10 @@ impl Tiling {
         let (along_rows, along_cols) = directions(program, space);
         if along_rows > along_cols && rows >= 8 {
             let one = program.is_pointwise() && windows(program, space);
+            // Columns that alternate in memory are stored together.
+            let together = if one { woven(program, space) } else { 1 };
             let wide = if one {
-                LONG_COLUMN
+                LONG_COLUMN / together
             } else {
                 ROWS.max(TILE / cols)
             };
@@ -54,7 +56,7 @@ impl Tiling {
             let wide = wide - wide % line;
             return Self {
                 rows: wide,
-                cols: if one { 1 } else { cols.min(TILE / wide) },
+                cols: if one { together } else { cols.min(TILE / wide) },
                 order: Order::ColMajor,
             };
         }
@@ -97,6 +99,16 @@ fn windows(program: &Program, space: &Space) -> bool {
     } else {
         short(SHORT) && space.reduced.len() > 1
     }
+}
+
+/// Columns that alternate in memory wherever something is stored, or 1.
+fn woven(program: &Program, space: &Space) -> usize {
+    let mut woven = program.stores.iter().map(|store| {
+        let at = Positions::new(&store.index, space).ok()?;
+        at.woven()
+    });
+    let first = woven.next().flatten();
+    first.filter(|n| woven.all(|w| w == Some(*n))).unwrap_or(1)
 }
 
 /// How many indices advance by one element from row to row, and how many from column to column. If

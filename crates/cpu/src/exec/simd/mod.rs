@@ -11,6 +11,7 @@ mod reduce;
 mod shifts;
 mod strided;
 mod transpose;
+mod weave;
 
 pub(super) use cast::cast;
 pub(super) use fused::{fused, is_fused};
@@ -21,6 +22,7 @@ pub(super) use reduce::{Block, beyond, extremes, first_extremes, sums};
 pub(super) use shifts::{SHORTEST, Shifted, outputs_at_once, shifted_products, shifted_sums};
 pub(super) use strided::{Strided, gather, scatter};
 pub(super) use transpose::{Rows, TRANSPOSED, transpose};
+pub(super) use weave::{Columns, WOVEN, weave};
 
 use bytemuck::Pod;
 use gradus_graph::DType;

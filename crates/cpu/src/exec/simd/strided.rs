@@ -67,19 +67,28 @@ impl NullaryFnOnce for Gather<'_> {
             }
             return;
         }
-        for line in 0..lines {
-            let words = self.words.get(line * step..).unwrap_or_default();
-            let out = self.out.get_mut(line * pitch..line * pitch + len);
-            let out = out.unwrap_or_default();
-            // Strides that are known make shuffles of vectors.
-            match stride {
-                0 => out.fill(words.first().copied().unwrap_or(0)),
-                1 => gather_line::<1>(words, out),
-                2 => gather_line::<2>(words, out),
-                3 => gather_line::<3>(words, out),
-                4 => gather_line::<4>(words, out),
-                _ => gather_each(words, stride, out),
-            }
+        // Strides that are known make shuffles of vectors.
+        match stride {
+            0 => self.lines(|words, out| out.fill(words.first().copied().unwrap_or(0))),
+            1 => self.lines(gather_line::<1>),
+            2 => self.lines(gather_line::<2>),
+            3 => self.lines(gather_line::<3>),
+            4 => self.lines(gather_line::<4>),
+            _ => self.lines(|words, out| gather_each(words, stride, out)),
+        }
+    }
+}
+
+impl Gather<'_> {
+    /// Calls `f` with the words of every line and its place in registers.
+    #[inline(always)]
+    fn lines(self, f: impl Fn(&[u32], &mut [u32])) {
+        let lines = self.lines;
+        for line in 0..lines.lines {
+            let words = self.words.get(line * lines.step..).unwrap_or_default();
+            let first = line * lines.pitch;
+            let out = self.out.get_mut(first..first + lines.len);
+            f(words, out.unwrap_or_default());
         }
     }
 }
@@ -109,13 +118,13 @@ fn gather_vectors<const STRIDE: usize, const LANES: usize>(
     items: &[[u32; STRIDE]],
     out: &mut [u32],
 ) {
-    let last = out.len() - LANES;
-    for at in (0..last).step_by(LANES).chain([last]) {
-        let from = items.get(at..).and_then(|i| i.first_chunk::<LANES>());
-        let to = out.get_mut(at..).and_then(|o| o.first_chunk_mut::<LANES>());
-        if let (Some(from), Some(to)) = (from, to) {
-            *to = from.map(|item| item[0]);
-        }
+    let (from, _) = items.as_chunks::<LANES>();
+    let (to, _) = out.as_chunks_mut::<LANES>();
+    for (from, to) in from.iter().zip(to) {
+        *to = from.map(|item| item[0]);
+    }
+    if let (Some(from), Some(to)) = (items.last_chunk::<LANES>(), out.last_chunk_mut::<LANES>()) {
+        *to = from.map(|item| item[0]);
     }
 }
 
