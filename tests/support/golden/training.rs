@@ -150,6 +150,32 @@ pub(crate) fn names(graph: &Graph) -> Vec<String> {
 }
 
 impl Training {
+    /// One that no file knows.
+    pub(crate) fn free(
+        name: &str,
+        loss: impl for<'g> Fn(&'g Graph) -> Var<'g> + Send + Sync + 'static,
+        optimizer: Arc<dyn Optimizer>,
+        batches: Vec<Vec<Array>>,
+    ) -> Self {
+        Self {
+            name: name.to_string(),
+            file: File::none(name),
+            loss: Box::new(loss),
+            optimizer,
+            clip_norm: None,
+            batches,
+            check: Box::new(|_, _, _| Ok(())),
+        }
+    }
+
+    /// Clips the norm of all gradients together.
+    pub(crate) fn clip_norm(self, limit: f64) -> Self {
+        Self {
+            clip_norm: Some(limit),
+            ..self
+        }
+    }
+
     /// Compares with the file. `evaluator` computes predictions with the trained parameters.
     pub(crate) fn check(&self, found: &Trained, evaluator: &dyn Evaluator) -> Result<(), String> {
         (self.check)(self, found, evaluator)

@@ -54,21 +54,24 @@ pub(super) fn gather<T: Float>(
     Some(Tensor::of(shape, x.values().take(&positions)))
 }
 
-/// Sums in ascending order of position; `None` if an index lies outside the table.
+/// Sums in ascending order of position, without those whose index is the number of rows; `None` if
+/// an index lies outside.
 pub(super) fn scatter_add<T: Float>(
     x: &Tensor<T>,
     index: &Tensor<T>,
     shape: Shape,
 ) -> Option<Tensor<T>> {
     fn add<E: Copy>(out: &mut [E], x: &[E], rows: &[usize], width: usize, sum: impl Fn(E, E) -> E) {
-        for (i, row) in rows.iter().enumerate() {
+        let inside = |(_, row): &(usize, &usize)| (**row + 1) * width <= out.len();
+        let named: Vec<(usize, &usize)> = rows.iter().enumerate().filter(inside).collect();
+        for (i, row) in named {
             for c in 0..width {
                 out[row * width + c] = sum(out[row * width + c], x[i * width + c]);
             }
         }
     }
     let width: usize = shape.iter().skip(1).product();
-    let rows = rows_of(index, shape.first().copied()?)?;
+    let rows = rows_of(index, shape.first()? + 1)?;
     let mut values = Tensor::full(shape, Scalar::zero(x.dtype()))
         .values()
         .clone();

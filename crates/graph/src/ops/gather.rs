@@ -28,7 +28,7 @@ impl Gather {
 }
 
 /// `y[v, r…] = Σ x[i…, r…]` over the positions with `index[i…] = v`, in ascending order of
-/// position: `[i…, r…], [i…] -> [rows, r…]`.
+/// position: `[i…, r…], [i…] -> [rows, r…]`. Positions with `index[i…] = rows` are left out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScatterAdd {
     /// Rows of the result.

@@ -68,6 +68,13 @@ pub enum Op {
     Input(u32),
     /// A trained parameter: the index into the graph's parameters.
     Param(u32),
+    /// Rows of a parameter that no binding holds, from its element `first` on: a leaf of plans.
+    ParamRows {
+        /// The index into the graph's parameters.
+        param: u32,
+        /// The first element.
+        first: usize,
+    },
     /// A value kept between steps and not trained: the index into the graph's states.
     State(u32),
     /// One scalar, everywhere.
@@ -142,7 +149,7 @@ impl Op {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Input(_) => "input",
-            Self::Param(_) => "param",
+            Self::Param(_) | Self::ParamRows { .. } => "param",
             Self::State(_) => "state",
             Self::Const(_) => "const",
             Self::Literal(_) => "literal",
@@ -182,6 +189,7 @@ impl Op {
             self,
             Self::Input(_)
                 | Self::Param(_)
+                | Self::ParamRows { .. }
                 | Self::State(_)
                 | Self::Const(_)
                 | Self::Literal(_)
@@ -231,6 +239,7 @@ impl Op {
         match self {
             Self::Input(_)
             | Self::Param(_)
+            | Self::ParamRows { .. }
             | Self::State(_)
             | Self::Const(_)
             | Self::Literal(_)

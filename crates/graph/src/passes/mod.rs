@@ -5,6 +5,7 @@
 
 mod expand;
 mod fold;
+pub(crate) mod large;
 mod scan;
 mod simplify;
 mod sort;
@@ -136,6 +137,7 @@ impl<'g> Rewriter<'g> {
 /// All passes, in order.
 pub(crate) fn run(ir: Ir, target: &Target) -> Ir {
     let mut ir = expand::run(ir, target);
+    ir = large::run(&ir, target);
     ir = simplify::run(&ir);
     ir = sort::run(&ir, target);
     ir = scan::run(&ir, target);

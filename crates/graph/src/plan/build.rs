@@ -7,8 +7,8 @@ use super::cluster::{Clusters, is_memory, strip};
 use super::home::Homes;
 use super::slab::{SlabError, SlabLayout};
 use super::{Plan, ValueId, readback, schedule, update};
-use crate::ops::Op;
-use crate::passes::{self, Ir};
+use crate::ops::{Concat, Meta, Op, Slice};
+use crate::passes::{self, Ir, large};
 use crate::{BuildError, Graph, Node, NodeId, Optimizer, Target, Var};
 
 /// What a plan is to compute.
@@ -87,7 +87,8 @@ pub enum PlanError {
 pub(super) enum Destination {
     Output(String),
     Ring(String, f64),
-    Grad(usize),
+    /// The gradient of a parameter, from this element on.
+    Grad(usize, u64),
     State(u32),
     /// A value that has its place.
     Value(ValueId),
@@ -105,7 +106,7 @@ pub fn lower(request: &Request<'_, '_>) -> Result<Plan, PlanError> {
         wanted.push((vector.id(), Destination::Ring(name.clone(), scale)));
     }
     for (i, dx) in request.gradients.iter().enumerate() {
-        wanted.extend(dx.map(|dx| (dx.id(), Destination::Grad(i))));
+        wanted.extend(dx.map(|dx| (dx.id(), Destination::Grad(i, 0))));
     }
     for (name, var) in &request.outputs {
         wanted.push((var.id(), Destination::Output(name.clone())));
@@ -128,23 +129,81 @@ pub fn lower(request: &Request<'_, '_>) -> Result<Plan, PlanError> {
     }
     let roots = wanted.iter().map(|(id, _)| *id).collect();
     let mut ir = passes::run(Ir::of(graph, roots), request.target);
-    copy_wanted_leaves(&mut ir);
     let mut builder = Builder::new(request);
     builder.leaves(graph);
     let destinations: Vec<Destination> = wanted.into_iter().map(|(_, d)| d).collect();
+    let destinations = cut_gradients(&mut ir, destinations, request.target);
+    copy_wanted_leaves(&mut ir);
     let homes = Homes::new(request, &ir, &destinations);
     let clusters = Clusters::new(&ir, request.target, homes);
     let late = builder.kernels(&ir, &clusters, destinations);
     schedule::order(&mut builder.plan);
     if let Some(optimizer) = request.optimizer {
         let trained: Vec<bool> = request.gradients.iter().map(Option::is_some).collect();
-        let runs = request.slabs.runs(&trained);
+        let runs = request.slabs.runs(&trained, request.target);
         update::append(&mut builder, optimizer, &runs, request)?;
     }
     for (value, state) in late {
         builder.copy(value, state);
     }
     builder.finish()
+}
+
+/// A gradient that no binding holds is made in parts, each with a place of its own.
+fn cut_gradients(ir: &mut Ir, destinations: Vec<Destination>, target: &Target) -> Vec<Destination> {
+    let limit = target.max_shard_bytes();
+    let mut all = Vec::new();
+    for (destination, root) in destinations.into_iter().zip(std::mem::take(&mut ir.roots)) {
+        let node = ir.node(strip(ir, root)).clone();
+        let Destination::Grad(param, _) = destination else {
+            ir.roots.push(root);
+            all.push(destination);
+            continue;
+        };
+        let joined = match node.op {
+            Op::Concat(Concat { axis: 0 }) => node.inputs.clone(),
+            _ => Vec::new(),
+        };
+        let parts = match (node.meta.bytes() as u64 > limit, joined) {
+            (false, _) => vec![root],
+            (true, joined) if !joined.is_empty() => joined,
+            (true, _) => slices(ir, root, limit),
+        };
+        let mut first = 0;
+        for part in parts {
+            all.push(Destination::Grad(param, first));
+            first += ir.node(part).meta.shape.numel() as u64;
+            ir.roots.push(part);
+        }
+    }
+    all
+}
+
+/// The rows of a node in parts that bindings hold.
+fn slices(ir: &mut Ir, id: NodeId, limit: u64) -> Vec<NodeId> {
+    let node = ir.node(id).clone();
+    let shape = node.meta.shape;
+    let (rows, rest) = match shape.split_first() {
+        Some((&rows, rest)) => (rows, rest),
+        None => return vec![id],
+    };
+    let sizes = large::cut(rows, rest.iter().product(), limit);
+    let mut parts = Vec::new();
+    let mut from = 0;
+    for n in sizes {
+        let (mut start, mut stop) = (vec![0; shape.rank()], shape.to_vec());
+        (start[0], stop[0]) = (from, from + n);
+        from += n;
+        let step = vec![1; shape.rank()];
+        parts.push(NodeId(u32::try_from(ir.nodes.len()).unwrap_or(u32::MAX)));
+        ir.nodes.push(Node {
+            op: Op::Slice(Slice { start, stop, step }),
+            inputs: vec![id],
+            meta: Meta::new(shape.with_axis(0, n), node.meta.dtype),
+            ..node.clone()
+        });
+    }
+    parts
 }
 
 /// A leaf that is wanted elsewhere must be copied there.

@@ -239,6 +239,16 @@ impl Builder {
         if let Some(&value) = self.values.get(&id) {
             return value;
         }
+        if let Op::ParamRows { param, first } = node.op {
+            let place = self.leaf_values.get(&(1, param));
+            let place = place.and_then(|v| self.plan.values.get(v.index())).cloned();
+            if let Some(whole) = place {
+                let offset = whole.offset + first as u64 * 4;
+                let value = self.value(whole.name, node.meta, whole.buffer, offset);
+                self.values.insert(id, value);
+                return value;
+            }
+        }
         if let Op::Literal(array) = &node.op {
             let value = self.appended("literal".into(), node.meta, Role::Literals);
             self.plan.literals.push((value, Arc::clone(array)));

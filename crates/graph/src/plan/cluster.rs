@@ -63,7 +63,7 @@ pub(crate) struct Clusters<'a> {
 pub(crate) fn is_memory(op: &Op) -> bool {
     matches!(
         op,
-        Op::Input(_) | Op::Param(_) | Op::State(_) | Op::Literal(_)
+        Op::Input(_) | Op::Param(_) | Op::ParamRows { .. } | Op::State(_) | Op::Literal(_)
     )
 }
 

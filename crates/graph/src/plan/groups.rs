@@ -32,14 +32,14 @@ impl Groups {
         request: &Request<'_, '_>,
     ) -> Self {
         let params = request.graph.params();
-        let member = |segment: &Segment| {
+        let member = |segment: Segment| {
             let param = params.iter().find(|p| p.name == segment.name);
             let len = usize::try_from(segment.len).unwrap_or(0);
             let shape = param.map_or(Shape::of(&[len]), |p| p.shape);
             Member {
-                segment: segment.clone(),
-                shape,
                 group: optimizer.group(&segment.name, &shape),
+                segment,
+                shape,
             }
         };
         let segments = builder.plan.slabs.within(run);

@@ -42,7 +42,7 @@ impl Homes {
         let mut roots: BTreeMap<NodeId, Vec<Role>> = BTreeMap::new();
         for (destination, &root) in destinations.iter().zip(&ir.roots) {
             let home = match destination {
-                Destination::Grad(i) => {
+                Destination::Grad(i, _) => {
                     let segment = request.slabs.segments.get(*i);
                     segment.map(|s| Role::Grads(s.shard))
                 }
@@ -71,7 +71,7 @@ impl Clusters<'_> {
         match self.node(id).op {
             Op::Param(i) => homes.params.get(i as usize).cloned().flatten(),
             Op::State(_) => homes.states.clone(),
-            Op::Input(_) | Op::Literal(_) => None,
+            Op::Input(_) | Op::Literal(_) | Op::ParamRows { .. } => None,
             _ => match homes.roots.get(&id).map(Vec::as_slice) {
                 Some(roles) => roles.iter().find(|r| matches!(r, Role::Grads(_))).cloned(),
                 None => Some(Role::Slot(0)),

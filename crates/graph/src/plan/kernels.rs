@@ -109,13 +109,13 @@ impl Builder {
             let base = strip(ir, root);
             let meta = ir.node(root).meta;
             let value = match destination {
-                Destination::Grad(i) => {
+                Destination::Grad(i, first) => {
                     let Some(segment) = self.plan.slabs.segments.get(i).cloned() else {
                         continue;
                     };
                     let buffer = self.buffer(Role::Grads(segment.shard));
                     let name = format!("grad.{}", segment.name);
-                    self.value(name, meta, buffer, segment.offset * 4)
+                    self.value(name, meta, buffer, (segment.offset + first) * 4)
                 }
                 Destination::Output(name) => {
                     let value = self.appended(name.clone(), meta, Role::Outputs);

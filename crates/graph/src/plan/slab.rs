@@ -41,11 +41,11 @@ pub struct Run {
     pub len: u64,
 }
 
-/// A parameter that no binding of the device can hold.
+/// A parameter that no buffer of the device can hold.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error(
-    "parameter `{name}` has {bytes} bytes, but {target} binds at most {limit}; make the layer \
-     smaller or choose a device with larger storage bindings"
+    "parameter `{name}` has {bytes} bytes, but buffers of {target} hold at most {limit}; make the \
+     layer smaller or choose a device with larger buffers"
 )]
 pub struct SlabError {
     /// The parameter.
@@ -54,7 +54,7 @@ pub struct SlabError {
     pub bytes: u64,
     /// The device.
     pub target: String,
-    /// The largest binding.
+    /// The largest buffer.
     pub limit: u64,
 }
 
@@ -103,12 +103,14 @@ impl SlabLayout {
         let limit = target.max_shard_bytes() / 4;
         let len = param.shape.numel() as u64;
         let padded = len.next_multiple_of(ALIGN);
-        if padded > limit {
+        // A larger one has a shard to itself, and kernels bind its rows in parts.
+        let most = target.max_buffer_bytes.min(u64::from(u32::MAX)) / 4;
+        if padded > most {
             return Err(SlabError {
                 name: param.name.clone(),
                 bytes: len * 4,
                 target: target.name.clone(),
-                limit: limit * 4,
+                limit: most * 4,
             });
         }
         let fits = |used: &u64| used + padded <= limit;
@@ -126,19 +128,26 @@ impl SlabLayout {
         })
     }
 
-    /// The parameters of a run, in order, without empty ones.
-    pub(super) fn within(&self, run: &Run) -> Vec<&Segment> {
-        let inside = |s: &&Segment| {
-            let offsets = run.offset..run.offset + run.len;
-            s.shard == run.shard && offsets.contains(&s.offset) && s.len > 0
+    /// The parameters of a run, in order, without empty ones; of a large one the part in the run.
+    pub(super) fn within(&self, run: &Run) -> Vec<Segment> {
+        let part = |s: &Segment| {
+            let offset = s.offset.max(run.offset);
+            let stop = (s.offset + s.len).min(run.offset + run.len);
+            let len = stop.checked_sub(offset).filter(|&n| n > 0)?;
+            (s.shard == run.shard).then(|| Segment {
+                offset,
+                len,
+                ..s.clone()
+            })
         };
-        let mut segments: Vec<&Segment> = self.segments.iter().filter(inside).collect();
+        let mut segments: Vec<Segment> = self.segments.iter().filter_map(part).collect();
         segments.sort_by_key(|s| s.offset);
         segments
     }
 
-    /// The runs of the parameters that are trained: one flag for each segment.
-    pub fn runs(&self, trained: &[bool]) -> Vec<Run> {
+    /// The runs of the parameters that are trained, one flag for each segment, none longer than a
+    /// binding of the target.
+    pub fn runs(&self, trained: &[bool], target: &Target) -> Vec<Run> {
         let flags = self.segments.iter().zip(trained);
         let mut segments: Vec<&Segment> = flags.filter_map(|(s, t)| t.then_some(s)).collect();
         segments.sort_by_key(|s| (s.shard, s.offset));
@@ -151,7 +160,17 @@ impl SlabLayout {
                 _ => runs.push(Run { shard, offset, len }),
             }
         }
-        runs
+        let limit = target.max_shard_bytes() / 4 / ALIGN * ALIGN;
+        let cut = |run: Run| {
+            let parts = run.len.div_ceil(limit.max(ALIGN)).max(1);
+            let each = run.len.div_ceil(parts).next_multiple_of(ALIGN);
+            (0..parts).map(move |i| Run {
+                shard: run.shard,
+                offset: run.offset + i * each,
+                len: each.min(run.len - i * each),
+            })
+        };
+        runs.into_iter().flat_map(cut).collect()
     }
 
     /// The place of a parameter.

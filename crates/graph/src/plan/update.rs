@@ -19,6 +19,7 @@ pub(super) fn append(
         .iter()
         .map(|run| slab(builder, Role::Grads(run.shard), "grads", run))
         .collect();
+    whole_where_needed(optimizer, request)?;
     let clip_norm = request.clip_norm.filter(|_| optimizer.clips());
     let squares = match clip_norm {
         Some(_) => Some(square_sums(builder, optimizer, runs, request.first_state)?),
@@ -81,6 +82,32 @@ pub(super) fn append(
             builder.lower_graph(&graph, &inputs, &outputs, "optimizer/update")?;
         }
         groups.whole(builder, (optimizer, request), &gradient, squares)?;
+    }
+    Ok(())
+}
+
+/// A parameter that lies in several bindings is not measured, and no matrix, as a whole.
+fn whole_where_needed(
+    optimizer: &dyn Optimizer,
+    request: &Request<'_, '_>,
+) -> Result<(), PlanError> {
+    let limit = request.target.max_shard_bytes() / 4;
+    let segments = request.slabs.segments.iter().zip(&request.gradients);
+    let trained: Vec<&str> = segments
+        .filter_map(|(s, dx)| dx.is_some().then_some(s.name.as_str()))
+        .collect();
+    for param in request.graph.params() {
+        let is_large = param.shape.numel() as u64 > limit;
+        let needed = || {
+            let group = optimizer.group(&param.name, &param.shape);
+            optimizer.layerwise().is_some() || optimizer.whole(group).is_some()
+        };
+        if is_large && trained.contains(&param.name.as_str()) && needed() {
+            return Err(PlanError::Request(format!(
+                "{optimizer:?} needs each parameter as a whole, but no binding of {} holds `{}`",
+                request.target.name, param.name
+            )));
+        }
     }
     Ok(())
 }

@@ -23,8 +23,8 @@ impl<'g> Var<'g> {
 
     /// The variance over these axes, which stay with size 1: `Σ (x − mean)² / (n − correction)`.
     ///
-    /// `correction` 1 gives the unbiased estimate (PyTorch's default), 0 the biased one. NaN of one
-    /// element with correction 1, and of nothing.
+    /// `correction` 1 gives the unbiased estimate (PyTorch's default), 0 the biased one. NaN where
+    /// `n ≤ correction`: of one element with correction 1, and of nothing.
     #[track_caller]
     pub fn var_keep(self, axes: &[isize], correction: f64) -> Self {
         let Some(list) = self.float_axes("var", axes) else {
@@ -34,7 +34,11 @@ impl<'g> Var<'g> {
             let message = format!("correction {correction} must be a finite number, 0 or above");
             return self.graph.fail("var", message);
         }
-        let degrees = (self.count_over(&list) as f64 - correction).max(0.0);
+        let degrees = self.count_over(&list) as f64 - correction;
+        if degrees <= 0.0 {
+            let kept = list.iter().fold(self.shape(), |s, &a| s.with_axis(a, 1));
+            return self.graph.full(kept, f64::NAN);
+        }
         let centered = self - self.mean_keep(axes);
         centered.square().sum_keep(axes) * (1.0 / degrees)
     }
