@@ -16,8 +16,8 @@ const CHEAP_BROADCAST: usize = 3;
 /// a GPU does while it waits for memory, a software device has to do beside all else.
 const fn cheap_factor(class: DeviceClass) -> usize {
     match class {
-        DeviceClass::Gpu | DeviceClass::Software => 12,
-        DeviceClass::Cpu => 4,
+        DeviceClass::Gpu => 12,
+        DeviceClass::Software | DeviceClass::Cpu => 4,
     }
 }
 
