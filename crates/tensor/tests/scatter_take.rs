@@ -32,6 +32,8 @@ fn scatter(device: &Device, sizes: [usize; 3]) -> anyhow::Result<()> {
         .map(|_| rng.uniform() as f32 - 0.5)
         .collect();
     let index: Vec<u32> = (0..count).map(|_| rng.below(rows as u32)).collect();
+    let mut order: Vec<u32> = (0..count as u32).collect();
+    order.sort_by_key(|&i| index[i as usize]);
     let mut want = vec![0f32; rows * width];
     for (i, row) in index.iter().enumerate() {
         for col in 0..width {
@@ -43,22 +45,27 @@ fn scatter(device: &Device, sizes: [usize; 3]) -> anyhow::Result<()> {
         Memory::floats(&x),
         Memory::input(DType::I32, index),
         Memory::output(DType::F32, rows * width),
+        Memory::input(DType::I32, order),
     ];
-    let kind = KernelKind::ScatterAdd(ScatterKernel {
-        x: 0,
-        index: 1,
-        order: None,
-        out: 2,
-        count,
-        rows,
-        width,
-    });
-    for class in [DeviceClass::Software, DeviceClass::Gpu] {
+    // With the order of the indices and without.
+    let kind = |order| {
+        KernelKind::ScatterAdd(ScatterKernel {
+            x: 0,
+            index: 1,
+            order,
+            out: 2,
+            count,
+            rows,
+            width,
+        })
+    };
+    let classes = [DeviceClass::Software, DeviceClass::Gpu];
+    for (class, order) in classes.into_iter().flat_map(|c| [(c, None), (c, Some(3))]) {
         let target = Target {
             class,
             ..device.target()
         };
-        let (plan, kernel) = kernels::plan(target, kind.clone(), &memory);
+        let (plan, kernel) = kernels::plan(target, kind(order), &memory);
         let shader = shader(&plan, &kernel, choose(&plan, &kernel))?;
         let ready = Ready::new(
             device,

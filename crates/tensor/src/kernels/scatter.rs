@@ -120,21 +120,23 @@ fn sorted(
         out.line("place = select(place, half + 1u, before);");
         out.line("end = select(half, end, before);");
     });
+    // The row of the next term; none is as large as the last word.
+    let next = format!(
+        "select(0xffffffffu, row_at(min(place, {}u)), place < {count}u)",
+        count.saturating_sub(1)
+    );
+    out.line(format_args!("var next = {next};"));
     out.block("for (var row = low; row < high; row++)", |out| {
         out.line(format_args!("var sum = {ty}();"));
-        out.line("var more = true;");
-        out.block("while more", |out| {
-            out.line("more = false;");
+        out.block("while next == row", |out| {
             for _ in 0..copies(kernel) {
-                out.block(format_args!("if place < {count}u"), |out| {
-                    out.block("if row_at(place) == row", |out| {
-                        let at = access.memory.load(order, "place");
-                        out.line(format_args!("let at = u32({at});"));
-                        let x = access.load(kernel.x, "at");
-                        out.line(format_args!("sum = sum + {x};"));
-                        out.line("place++;");
-                        out.line("more = true;");
-                    });
+                out.block("if next == row", |out| {
+                    let at = access.memory.load(order, "place");
+                    out.line(format_args!("let at = u32({at});"));
+                    let x = access.load(kernel.x, "at");
+                    out.line(format_args!("sum = sum + {x};"));
+                    out.line("place++;");
+                    out.line(format_args!("next = {next};"));
                 });
             }
         });
