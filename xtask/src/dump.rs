@@ -30,8 +30,8 @@ pub(crate) enum Kind {
     Rows,
     /// `batch` products of `[m, k]` and `[k, n]`; a convolution is one for each group.
     MatMul { batch: u64, m: u64, n: u64, k: u64 },
-    /// Rows added to a table.
-    Scatter,
+    /// Attention, rows added to a table, a scan, a sort.
+    Whole,
     /// `count` samples of a resident data set.
     Take { count: u64 },
 }
@@ -69,7 +69,7 @@ pub(crate) fn parse(text: &str) -> Result<Dump> {
 fn line(dump: &mut Dump, line: &str) -> Result<()> {
     let words: Vec<&str> = line.split_whitespace().collect();
     match words.as_slice() {
-        [] | ["memory:" | "traffic:" | "read" | "index", ..] => {}
+        [] | ["memory:" | "traffic:" | "read", ..] | ["index", "check", ..] => {}
         ["buffer", role, bytes, "bytes"] => {
             let known = dump.buffers.insert((*role).into(), number(bytes)?);
             ensure!(known.is_none(), "buffer {role} stands here twice");
@@ -107,7 +107,7 @@ fn kind(size: &[&str]) -> Result<Kind> {
     Ok(match size {
         ["pointwise", ..] => Kind::Pointwise,
         ["rows", ..] => Kind::Rows,
-        ["scatter", ..] => Kind::Scatter,
+        ["scatter" | "scan" | "sort" | "attention", ..] => Kind::Whole,
         ["take", count, "of", _] => Kind::Take {
             count: number(count)?,
         },
@@ -121,7 +121,9 @@ fn kind(size: &[&str]) -> Result<Kind> {
                 _ => bail!("a product has three sizes, four with a batch or groups"),
             }
         }
-        _ => bail!("expected pointwise, rows, matmul, conv, scatter or take"),
+        _ => {
+            bail!("expected pointwise, rows, matmul, conv, attention, scatter, scan, sort or take")
+        }
     })
 }
 

@@ -6,7 +6,7 @@ use gradus_graph::{DType, Graph, Layer, Plan, Scope, Target, grad};
 use gradus_nn::{Accuracy, Adam, CrossEntropy, Loss, Metric, Sequential};
 
 use crate::args::Args;
-use crate::networks::{ResNet18, cnn};
+use crate::networks::{Gpt, ResNet18, cnn};
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
     println!("{:#}", parse(args)?);
@@ -15,7 +15,8 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 
 fn parse(args: &[String]) -> Result<Plan> {
     let known = [
-        "widths", "batch", "target", "dropout", "clip", "resident", "size",
+        "widths", "batch", "target", "dropout", "clip", "resident", "size", "width", "layers",
+        "heads",
     ];
     let args = Args::parse(args, &known)?;
     let widths = args
@@ -31,9 +32,10 @@ fn parse(args: &[String]) -> Result<Plan> {
         target: named(&target)?,
         clip: args.get("clip")?,
         resident: args.get("resident")?,
+        tokens: false,
     };
     let [model] = args.words.as_slice() else {
-        bail!("name one model: mlp, cnn or resnet18");
+        bail!("name one model: mlp, cnn, resnet18 or gpt");
     };
     let size = args.get("size")?;
     match model.as_str() {
@@ -52,8 +54,19 @@ fn parse(args: &[String]) -> Result<Plan> {
             step.input = vec![3, size, size];
             train(&ResNet18 { classes: 1000 }, &step)
         }
+        "gpt" => {
+            step.input = vec![size.unwrap_or(64)];
+            step.tokens = true;
+            let net = Gpt {
+                tokens: 256,
+                width: args.get("width")?.unwrap_or(128),
+                heads: args.get("heads")?.unwrap_or(4),
+                layers: args.get("layers")?.unwrap_or(4),
+            };
+            train(&net, &step)
+        }
         _ => bail!(
-            "usage: cargo xtask plan mlp|cnn|resnet18 [--{} …]",
+            "usage: cargo xtask plan mlp|cnn|resnet18|gpt [--{} …]",
             known.join(" …] [--")
         ),
     }
@@ -97,6 +110,8 @@ pub(crate) struct Step {
     pub(crate) clip: Option<f64>,
     /// Samples of a data set on the device; without it every step uploads its batch.
     pub(crate) resident: Option<usize>,
+    /// Samples are tokens, each with a label.
+    pub(crate) tokens: bool,
 }
 
 /// The plan of an MLP's step.
@@ -126,8 +141,12 @@ pub(crate) fn train(net: &dyn Layer, step: &Step) -> Result<Plan> {
     let graph = Graph::new();
     let scope = Scope::root(&graph, true);
     let shape = [&[step.batch], &step.input[..]].concat();
-    let x = graph.input("x", shape, DType::F32);
-    let y = graph.input("y", [step.batch], DType::I32);
+    let (dtype, labels) = match step.tokens {
+        true => (DType::I32, shape.clone()),
+        false => (DType::F32, vec![step.batch]),
+    };
+    let x = graph.input("x", shape, dtype);
+    let y = graph.input("y", labels, DType::I32);
     let logits = net.forward(&scope, x);
     let loss = CrossEntropy::new();
     let accuracy = Accuracy::new().forward(&scope, &loss, logits, y);

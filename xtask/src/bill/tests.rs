@@ -18,6 +18,7 @@ fn plain(widths: &[usize], batch: usize, target: Target) -> Mlp {
             target,
             clip: None,
             resident: None,
+            tokens: false,
         },
     }
 }
@@ -65,6 +66,7 @@ fn the_bills_of_convolutional_networks_agree() {
             target: target.clone(),
             clip: None,
             resident: None,
+            tokens: false,
         };
         let text = format!("{:#}", train(&cnn(10), &step([1, 28, 28], 32)).unwrap());
         agrees_of(&text, Limits::default());

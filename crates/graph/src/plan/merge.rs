@@ -52,7 +52,32 @@ impl Clusters<'_> {
                 break;
             }
         }
+        self.merge_reductions(target);
         self.merge_siblings(target);
+    }
+
+    /// Merges a reduction into another that reads all that it does and reduces the same axes: the
+    /// gradients of a bias and a weight, for one, in a single reading.
+    fn merge_reductions(&mut self, target: &Target) {
+        let mut alike: BTreeMap<_, Vec<(usize, BTreeSet<NodeId>)>> = BTreeMap::new();
+        for (k, cluster) in self.list.iter().enumerate() {
+            let Cluster { nodes, domain, .. } = cluster;
+            if !nodes.is_empty() && cluster.product.is_none() && !domain.is_pointwise() {
+                let entry = alike.entry(domain.runs()).or_default();
+                entry.push((k, self.reads(nodes)));
+            }
+        }
+        for clusters in alike.into_values() {
+            for (k, reads) in &clusters {
+                let more = clusters.iter().find(|(other, more)| {
+                    let gone = self.list[*other].nodes.is_empty();
+                    other != k && !gone && !reads.is_empty() && more.is_superset(reads)
+                });
+                if let Some((other, _)) = more {
+                    self.try_merge(*k, *other, target);
+                }
+            }
+        }
     }
 
     /// Merges small kernels that are ready at the same time and iterate alike: those that read
