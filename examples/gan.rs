@@ -16,11 +16,11 @@ const STEPS: u32 = 23 * EPOCHS as u32;
 
 fn generator() -> Sequential {
     Sequential::new()
-        .dense(64 * 2 * 2)
-        .with(|_, x| x.reshape([x.dim(0), 64, 2, 2]))
+        .dense(128 * 2 * 2)
+        .with(|_, x| x.reshape([x.dim(0), 128, 2, 2]))
         .batch_norm()
         .relu()
-        .layer(ConvTranspose2d::new(32, 4).stride(2).padding(1).no_bias())
+        .layer(ConvTranspose2d::new(64, 4).stride(2).padding(1).no_bias())
         .batch_norm()
         .relu()
         .layer(ConvTranspose2d::new(1, 4).stride(2).padding(1))
@@ -29,9 +29,9 @@ fn generator() -> Sequential {
 
 fn discriminator() -> Sequential {
     Sequential::new()
-        .layer(Conv2d::new(32, 4).stride(2).padding(1))
+        .layer(Conv2d::new(64, 4).stride(2).padding(1))
         .leaky_relu(0.2)
-        .layer(Conv2d::new(64, 4).stride(2).padding(1).no_bias())
+        .layer(Conv2d::new(128, 4).stride(2).padding(1).no_bias())
         .batch_norm()
         .leaky_relu(0.2)
         .flatten()

@@ -215,3 +215,38 @@ fn settings_add_few_kernels() {
         assert_eq!(plan.kernels.len(), wanted, "{loss:?}\n{plan:#}");
     }
 }
+
+/// The recursion over frames, and its gradient, take as many kernels for each frame however many
+/// there are.
+#[test]
+fn frames_of_ctc_cost_alike() {
+    let kernels = |frames: usize| {
+        let (graph, target) = (Graph::new(), Target::cpu());
+        let scope = Scope::root(&graph, true);
+        let x = graph.input("x", [8, frames, 16], DType::F32);
+        let ints = |name: &str, shape: &[usize]| graph.input(name, shape, DType::I32);
+        let (labels, lengths) = (ints("t", &[8, 6]), ints("n", &[8]));
+        let logits = Sequential::new().dense(28).forward(&scope, x);
+        let log = logits.log_softmax();
+        let value = Ctc::new().forward(&scope, log, labels, ints("f", &[8]), lengths);
+        let plan = lower(&Request {
+            name: "train",
+            graph: &graph,
+            outputs: Vec::new(),
+            readbacks: vec![("loss".into(), value)],
+            gradients: grad(value, &graph.param_vars())
+                .into_iter()
+                .map(Some)
+                .collect(),
+            optimizer: Some(&Adam::new(1e-3)),
+            clip_norm: None,
+            first_state: 0,
+            resident: None,
+            slabs: SlabLayout::new(&graph.params(), &target).unwrap(),
+            target: &target,
+        });
+        plan.unwrap().kernels.len()
+    };
+    let counts = [8, 16, 24].map(kernels);
+    assert_eq!(counts[2] - counts[1], counts[1] - counts[0], "{counts:?}");
+}

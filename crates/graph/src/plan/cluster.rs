@@ -49,6 +49,9 @@ pub(crate) struct Clusters<'a> {
     pub(crate) loaded: BTreeSet<NodeId>,
     /// The cluster of each node.
     pub(crate) of: Vec<Option<usize>>,
+    /// What each node reads, and the computing nodes that read it, through views.
+    sources: Vec<BTreeSet<NodeId>>,
+    readers: Vec<Vec<NodeId>>,
     pub(crate) list: Vec<Cluster>,
     pub(super) virtual_nodes: Vec<bool>,
     /// Results that are computed again where they are read.
@@ -86,6 +89,8 @@ impl<'a> Clusters<'a> {
             stored: BTreeSet::new(),
             loaded: BTreeSet::new(),
             of: vec![None; ir.nodes.len()],
+            sources: Vec::new(),
+            readers: Vec::new(),
             list: Vec::new(),
             virtual_nodes: virtual_nodes(ir),
             again: BTreeSet::new(),
@@ -95,6 +100,7 @@ impl<'a> Clusters<'a> {
         };
         clusters.require_operands();
         clusters.start(target);
+        clusters.link();
         clusters.attach_row_sums();
         clusters.merge_all(target);
         more(&mut clusters);
@@ -272,28 +278,38 @@ impl<'a> Clusters<'a> {
     }
 
     /// Everything a node reads, computed or in memory, through views.
-    pub(super) fn sources(&self, id: NodeId) -> BTreeSet<NodeId> {
-        let mut found = BTreeSet::new();
-        let mut stack = self.node(id).inputs.clone();
-        while let Some(id) = stack.pop() {
-            if self.computes(id) || is_memory(&self.node(id).op) {
-                found.insert(id);
-            } else {
-                stack.extend(self.node(id).inputs.iter().copied());
-            }
-        }
-        found
+    pub(super) fn sources(&self, id: NodeId) -> &BTreeSet<NodeId> {
+        &self.sources[id.index()]
     }
 
     /// The computing nodes that read this one, through views.
-    pub(super) fn readers(&self, id: NodeId) -> Vec<NodeId> {
-        let live = self
-            .list
-            .iter()
-            .flat_map(|c| c.nodes.iter().chain(&c.row_sum));
-        live.copied()
-            .filter(|&r| r > id && self.sources(r).contains(&id))
-            .collect()
+    pub(super) fn readers(&self, id: NodeId) -> &[NodeId] {
+        &self.readers[id.index()]
+    }
+
+    /// Notes who reads whom, once it is known what computes.
+    fn link(&mut self) {
+        let all = self.ir.nodes.len();
+        self.readers = vec![Vec::new(); all];
+        self.sources = Vec::with_capacity(all);
+        for i in 0..all {
+            let id = NodeId(u32::try_from(i).unwrap_or(u32::MAX));
+            let mut found = BTreeSet::new();
+            let mut stack = self.node(id).inputs.clone();
+            while let Some(id) = stack.pop() {
+                if self.computes(id) || is_memory(&self.node(id).op) {
+                    found.insert(id);
+                } else {
+                    stack.extend(self.node(id).inputs.iter().copied());
+                }
+            }
+            if self.of[i].is_some() {
+                for source in &found {
+                    self.readers[source.index()].push(id);
+                }
+            }
+            self.sources.push(found);
+        }
     }
 }
 

@@ -273,7 +273,7 @@ impl Clusters<'_> {
     /// What a kernel over these nodes reads.
     pub(super) fn reads(&self, nodes: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
         let sources = nodes.iter().flat_map(|&n| self.sources(n));
-        sources.filter(|s| !nodes.contains(s)).collect()
+        sources.filter(|s| !nodes.contains(s)).copied().collect()
     }
 
     /// Bindings of a kernel over these nodes that reads these tensors, at most.

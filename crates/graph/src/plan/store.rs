@@ -182,7 +182,7 @@ impl Clusters<'_> {
     fn foreign_readers(&self, id: NodeId) -> BTreeSet<usize> {
         let own = self.of[id.index()];
         self.readers(id)
-            .into_iter()
+            .iter()
             .filter_map(|r| self.of[r.index()])
             .filter(|&k| Some(k) != own)
             .collect()
