@@ -15,16 +15,7 @@ pub(crate) const EPOCHS: usize = 150;
 const STEPS: u32 = 23 * EPOCHS as u32;
 
 fn generator() -> Sequential {
-    Sequential::new()
-        .dense(128 * 2 * 2)
-        .with(|_, x| x.reshape([x.dim(0), 128, 2, 2]))
-        .batch_norm()
-        .relu()
-        .layer(ConvTranspose2d::new(64, 4).stride(2).padding(1).no_bias())
-        .batch_norm()
-        .relu()
-        .layer(ConvTranspose2d::new(1, 4).stride(2).padding(1))
-        .sigmoid()
+    shared::generator(64)
 }
 
 fn discriminator() -> Sequential {

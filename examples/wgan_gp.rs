@@ -17,16 +17,7 @@ const STEPS: u32 = 23 * EPOCHS as u32;
 const CRITIC_STEPS: u64 = 2;
 
 fn generator() -> Sequential {
-    Sequential::new()
-        .dense(64 * 2 * 2)
-        .with(|_, x| x.reshape([x.dim(0), 64, 2, 2]))
-        .batch_norm()
-        .relu()
-        .layer(ConvTranspose2d::new(32, 4).stride(2).padding(1).no_bias())
-        .batch_norm()
-        .relu()
-        .layer(ConvTranspose2d::new(1, 4).stride(2).padding(1))
-        .sigmoid()
+    shared::generator(32)
 }
 
 /// Without batch normalization: the penalty is about each sample's own gradient.

@@ -30,6 +30,26 @@ pub(crate) fn noise(samples: usize, width: usize, step: u64) -> anyhow::Result<A
     Ok(Array::new([samples, width], values)?)
 }
 
+/// Images `[N, 1, 8, 8]` from noise, in the manner of DCGAN: so many channels before the last layer.
+pub(crate) fn generator(channels: usize) -> Sequential {
+    let first = 2 * channels;
+    Sequential::new()
+        .dense(first * 2 * 2)
+        .with(move |_, x| x.reshape([x.dim(0), first, 2, 2]))
+        .batch_norm()
+        .relu()
+        .layer(
+            ConvTranspose2d::new(channels, 4)
+                .stride(2)
+                .padding(1)
+                .no_bias(),
+        )
+        .batch_norm()
+        .relu()
+        .layer(ConvTranspose2d::new(1, 4).stride(2).padding(1))
+        .sigmoid()
+}
+
 /// Writes images `[N, 1, H, W]` of values in [0, 1] as a grid of `columns`, each pixel four wide.
 pub(crate) fn save_grid(path: &str, images: &Array, columns: usize) -> anyhow::Result<()> {
     const ZOOM: usize = 4;

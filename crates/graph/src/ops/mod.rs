@@ -19,7 +19,7 @@ mod window;
 
 use std::sync::Arc;
 
-pub use attention::{Attention, AttentionPart, AttentionSizes, Dropout, Heads};
+pub use attention::{Attention, AttentionPart, AttentionSizes, Dropout, EXCLUDED, Heads};
 pub(crate) use composite::dropout;
 pub use composite::{Composite, CrossEntropy, LogSoftmax, Softmax};
 pub use conv::{Conv, Direction};

@@ -188,12 +188,12 @@ impl<'a> Clusters<'a> {
             if !live[i] || !self.computes(id) {
                 continue;
             }
-            let mut clusters = self.list.iter().enumerate();
-            let sibling = clusters.find(|(_, c)| {
+            let shares = |c: &Cluster| {
                 let first = c.nodes.first();
                 first.is_some_and(|&n| attention::share_kernel(self.ir, n, id, &live, target))
-            });
-            if let Some((k, _)) = sibling {
+            };
+            let is_attention = matches!(self.node(id).op, Op::Attention(_));
+            if is_attention && let Some(k) = self.list.iter().position(shares) {
                 self.list[k].nodes.insert(id);
                 self.of[i] = Some(k);
                 continue;

@@ -1,7 +1,7 @@
 //! Attention over heads.
 
 use super::Var;
-use crate::ops::{Attention, AttentionPart, Dropout, Heads, Op};
+use crate::ops::{Attention, AttentionPart, Dropout, EXCLUDED, Heads, Op};
 use crate::{NodeId, Shape};
 
 /// How an attention weighs its keys.
@@ -63,7 +63,7 @@ fn joined<'g>(a: Var<'g>, b: Var<'g>) -> Var<'g> {
         (Bool, _) => a.select(b, f32::MIN),
         (_, Bool) => b.select(a, f32::MIN),
         // Two excluding numbers would add up to −∞.
-        _ => (a.maximum(f32::MIN / 2.0) + b.maximum(f32::MIN / 2.0)).maximum(f32::MIN),
+        _ => (a.maximum(EXCLUDED) + b.maximum(EXCLUDED)).maximum(f32::MIN),
     }
 }
 

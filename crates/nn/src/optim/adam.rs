@@ -2,7 +2,8 @@
 
 use gradus_graph::{At, Optimizer, Rate, Update, Var};
 
-use super::{Expected, bias_corrections, check, decayed, row, wants, word};
+use super::moments::{Moments, moments};
+use super::{bias_corrections, decayed, row, wants, word};
 
 /// Adam.
 ///
@@ -17,48 +18,23 @@ use super::{Expected, bias_corrections, check, decayed, row, wants, word};
 /// Source: Kingma & Ba (2014), arXiv:1412.6980, algorithm 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Adam {
-    learning_rate: f64,
-    beta1: f64,
-    beta2: f64,
-    eps: f64,
-    weight_decay: f64,
+    pub(super) moments: Moments,
     amsgrad: bool,
 }
+
+moments!(
+    Adam,
+    moments,
+    "Strength of the penalty `½ · weight_decay · p²`, ≥ 0; [`AdamW`](super::AdamW) shrinks parameters directly instead."
+);
 
 impl Adam {
     /// Adam with this learning rate, > 0; PyTorch's is 1e-3. Betas 0.9 and 0.999, eps 1e-8.
     pub const fn new(learning_rate: f64) -> Self {
         Self {
-            learning_rate,
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-8,
-            weight_decay: 0.0,
+            moments: Moments::new(learning_rate),
             amsgrad: false,
         }
-    }
-
-    /// Decay of the averages of the gradient and of its square, each in [0, 1).
-    #[must_use]
-    pub const fn betas(mut self, beta1: f64, beta2: f64) -> Self {
-        self.beta1 = beta1;
-        self.beta2 = beta2;
-        self
-    }
-
-    /// Added to the denominator, > 0.
-    #[must_use]
-    pub const fn eps(mut self, eps: f64) -> Self {
-        self.eps = eps;
-        self
-    }
-
-    /// Strength of the penalty `½ · weight_decay · p²`, ≥ 0; [`AdamW`](super::AdamW) shrinks
-    /// parameters directly instead.
-    #[must_use]
-    pub const fn weight_decay(mut self, weight_decay: f64) -> Self {
-        self.weight_decay = weight_decay;
-        self
     }
 
     /// Divides by the largest v there was: steps never grow again.
@@ -70,24 +46,9 @@ impl Adam {
         self
     }
 
+    #[track_caller]
     pub(super) fn check(&self, var: Var<'_>, name: &'static str) {
-        check(
-            var,
-            name,
-            "learning rate",
-            self.learning_rate,
-            Expected::Positive,
-        );
-        check(var, name, "beta1", self.beta1, Expected::Share);
-        check(var, name, "beta2", self.beta2, Expected::Share);
-        check(var, name, "eps", self.eps, Expected::Positive);
-        check(
-            var,
-            name,
-            "weight decay",
-            self.weight_decay,
-            Expected::NotNegative,
-        );
+        self.moments.check(var, name);
     }
 
     /// The update without weight decay. The row begins with `learning_rate / (1 − β1ᵗ)`,
@@ -97,9 +58,9 @@ impl Adam {
             return unchanged;
         }
         let m = states[0] * word(param, 2) + grad * word(param, 3);
-        let v = states[1] * self.beta2 + grad.square() * (1.0 - self.beta2);
+        let v = states[1] * self.moments.beta2 + grad.square() * (1.0 - self.moments.beta2);
         let largest = states.get(2).map(|&most| most.maximum(v));
-        let denominator = largest.unwrap_or(v).sqrt() * word(param, 1) + self.eps;
+        let denominator = largest.unwrap_or(v).sqrt() * word(param, 1) + self.moments.eps;
         Update {
             param: param - word(param, 0) * (m / denominator),
             states: [m, v].into_iter().chain(largest).collect(),
@@ -109,13 +70,13 @@ impl Adam {
     /// The row's first words.
     pub(super) fn factors(&self, step: u32, rate: Rate) -> [f64; 4] {
         let beta1 = rate.momentum;
-        let (first, second) = bias_corrections(step, beta1, self.beta2);
+        let (first, second) = bias_corrections(step, beta1, self.moments.beta2);
         [rate.learning_rate * first, second, beta1, 1.0 - beta1]
     }
 
     /// The factor by which decoupled weight decay shrinks parameters in a step.
     pub(super) fn shrink(&self, rate: Rate) -> f64 {
-        1.0 - rate.learning_rate * self.weight_decay
+        1.0 - rate.learning_rate * self.moments.weight_decay
     }
 }
 
@@ -129,8 +90,8 @@ impl Optimizer for Adam {
 
     fn rate(&self, _: &At<'_>) -> Rate {
         Rate {
-            learning_rate: self.learning_rate,
-            momentum: self.beta1,
+            learning_rate: self.moments.learning_rate,
+            momentum: self.moments.beta1,
         }
     }
 
@@ -140,7 +101,7 @@ impl Optimizer for Adam {
 
     fn update<'g>(&self, param: Var<'g>, grad: Var<'g>, states: &[Var<'g>]) -> Update<'g> {
         self.check(param, "adam");
-        let grad = decayed(grad, param, self.weight_decay);
+        let grad = decayed(grad, param, self.moments.weight_decay);
         self.step(param, grad, states)
     }
 }

@@ -2,6 +2,7 @@
 
 use gradus_graph::{At, Optimizer, Rate, Update, Var};
 
+use super::moments::moments;
 use super::{Adam, row, word};
 
 /// Adam with decoupled weight decay: parameters shrink directly, not through the gradient.
@@ -14,6 +15,12 @@ use super::{Adam, row, word};
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdamW(Adam);
 
+moments!(
+    AdamW,
+    0.moments,
+    "Share of a parameter that goes in a step, in units of the learning rate, ≥ 0."
+);
+
 impl AdamW {
     /// AdamW with this learning rate, > 0; PyTorch's is 1e-3. Weight decay 0.01, betas 0.9 and
     /// 0.999, eps 1e-8.
@@ -21,28 +28,10 @@ impl AdamW {
         Self(Adam::new(learning_rate).weight_decay(0.01))
     }
 
-    /// Decay of the averages of the gradient and of its square, each in [0, 1).
-    #[must_use]
-    pub const fn betas(self, beta1: f64, beta2: f64) -> Self {
-        Self(self.0.betas(beta1, beta2))
-    }
-
-    /// Added to the denominator, > 0.
-    #[must_use]
-    pub const fn eps(self, eps: f64) -> Self {
-        Self(self.0.eps(eps))
-    }
-
     /// Divides by the largest v there was; see [`Adam::amsgrad`].
     #[must_use]
     pub const fn amsgrad(self) -> Self {
         Self(self.0.amsgrad())
-    }
-
-    /// Share of a parameter that goes in a step, in units of the learning rate, ≥ 0.
-    #[must_use]
-    pub const fn weight_decay(self, weight_decay: f64) -> Self {
-        Self(self.0.weight_decay(weight_decay))
     }
 }
 

@@ -2,7 +2,8 @@
 
 use gradus_graph::{At, Layerwise, Optimizer, Rate, Update, Var, layerwise};
 
-use super::{Expected, bias_corrections, checks, row, wants, word};
+use super::moments::{Moments, moments};
+use super::{bias_corrections, row, wants, word};
 
 /// LAMB: Adam's direction, in every parameter as long as the parameter itself.
 ///
@@ -18,57 +19,26 @@ use super::{Expected, bias_corrections, checks, row, wants, word};
 /// parameters as for one. Source: You et al. (2019), arXiv:1904.00962, algorithm 2.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lamb {
-    learning_rate: f64,
-    beta1: f64,
-    beta2: f64,
-    eps: f64,
-    weight_decay: f64,
+    moments: Moments,
 }
+
+moments!(
+    Lamb,
+    moments,
+    "Share of the parameter in the direction, ≥ 0."
+);
 
 impl Lamb {
     /// LAMB with this learning rate, > 0. Betas 0.9 and 0.999, eps 1e-6, weight decay 0.01, as in
     /// the paper.
     pub const fn new(learning_rate: f64) -> Self {
         Self {
-            learning_rate,
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-6,
-            weight_decay: 0.01,
+            moments: Moments {
+                eps: 1e-6,
+                weight_decay: 0.01,
+                ..Moments::new(learning_rate)
+            },
         }
-    }
-
-    /// Decay of the averages of the gradient and of its square, each in [0, 1).
-    #[must_use]
-    pub const fn betas(mut self, beta1: f64, beta2: f64) -> Self {
-        self.beta1 = beta1;
-        self.beta2 = beta2;
-        self
-    }
-
-    /// Added to the root, > 0.
-    #[must_use]
-    pub const fn eps(mut self, eps: f64) -> Self {
-        self.eps = eps;
-        self
-    }
-
-    /// Share of the parameter in the direction, ≥ 0.
-    #[must_use]
-    pub const fn weight_decay(mut self, weight_decay: f64) -> Self {
-        self.weight_decay = weight_decay;
-        self
-    }
-
-    fn check(&self, var: Var<'_>) {
-        let settings = [
-            ("learning rate", self.learning_rate, Expected::Positive),
-            ("beta1", self.beta1, Expected::Share),
-            ("beta2", self.beta2, Expected::Share),
-            ("eps", self.eps, Expected::Positive),
-            ("weight decay", self.weight_decay, Expected::NotNegative),
-        ];
-        checks(var, "lamb", &settings);
     }
 
     /// The direction, and the new averages.
@@ -78,16 +48,16 @@ impl Lamb {
         grad: Var<'g>,
         states: &[Var<'g>],
     ) -> (Var<'g>, Vec<Var<'g>>) {
-        self.check(param);
+        self.moments.check(param, "lamb");
         let &[m, v] = states else {
             // Only where the number of states is wrong, which is a mistake already.
             let _ = wants("lamb", self, param, states);
             return (param, states.to_vec());
         };
         let m = m * word(param, 3) + grad * word(param, 4);
-        let v = v * self.beta2 + grad.square() * (1.0 - self.beta2);
-        let adam = m * word(param, 1) / (v.sqrt() * word(param, 2) + self.eps);
-        (adam + param * self.weight_decay, vec![m, v])
+        let v = v * self.moments.beta2 + grad.square() * (1.0 - self.moments.beta2);
+        let adam = m * word(param, 1) / (v.sqrt() * word(param, 2) + self.moments.eps);
+        (adam + param * self.moments.weight_decay, vec![m, v])
     }
 }
 
@@ -127,14 +97,14 @@ impl Optimizer for Lamb {
 
     fn rate(&self, _: &At<'_>) -> Rate {
         Rate {
-            learning_rate: self.learning_rate,
-            momentum: self.beta1,
+            learning_rate: self.moments.learning_rate,
+            momentum: self.moments.beta1,
         }
     }
 
     fn row(&self, step: u32, rate: Rate) -> Vec<f32> {
         let beta1 = rate.momentum;
-        let (first, second) = bias_corrections(step, beta1, self.beta2);
+        let (first, second) = bias_corrections(step, beta1, self.moments.beta2);
         row(&[rate.learning_rate, first, second, beta1, 1.0 - beta1])
     }
 

@@ -13,6 +13,7 @@ mod ema;
 mod groups;
 mod lamb;
 mod lion;
+mod moments;
 mod muon;
 mod nadam;
 mod radam;

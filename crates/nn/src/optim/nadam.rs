@@ -2,6 +2,7 @@
 
 use gradus_graph::{At, Optimizer, Rate, Update, Var};
 
+use super::moments::{Moments, moments};
 use super::{Expected, bias_corrections, checks, decay, row, wants, word};
 
 /// A product of momenta below this is 0 beside 1.
@@ -22,56 +23,32 @@ const NOTHING: f64 = 1e-20;
 /// the product. Source: Dozat (2016), "Incorporating Nesterov momentum into Adam".
 #[derive(Clone, Debug, PartialEq)]
 pub struct NAdam {
-    learning_rate: f64,
-    beta1: f64,
-    beta2: f64,
-    eps: f64,
-    weight_decay: f64,
+    moments: Moments,
     momentum_decay: f64,
     decoupled: bool,
 }
+
+moments!(
+    NAdam,
+    moments,
+    "Strength of the penalty `½ · weight_decay · p²`, ≥ 0."
+);
 
 impl NAdam {
     /// NAdam with this learning rate, > 0; PyTorch's is 2e-3. Betas 0.9 and 0.999, eps 1e-8,
     /// momentum decay 4e-3.
     pub const fn new(learning_rate: f64) -> Self {
         Self {
-            learning_rate,
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-8,
-            weight_decay: 0.0,
+            moments: Moments::new(learning_rate),
             momentum_decay: 4e-3,
             decoupled: false,
         }
-    }
-
-    /// Decay of the averages of the gradient and of its square, each in [0, 1).
-    #[must_use]
-    pub const fn betas(mut self, beta1: f64, beta2: f64) -> Self {
-        self.beta1 = beta1;
-        self.beta2 = beta2;
-        self
-    }
-
-    /// Added to the denominator, > 0.
-    #[must_use]
-    pub const fn eps(mut self, eps: f64) -> Self {
-        self.eps = eps;
-        self
     }
 
     /// How fast the momentum grows (ψ), ≥ 0.
     #[must_use]
     pub const fn momentum_decay(mut self, psi: f64) -> Self {
         self.momentum_decay = psi;
-        self
-    }
-
-    /// Strength of the penalty `½ · weight_decay · p²`, ≥ 0.
-    #[must_use]
-    pub const fn weight_decay(mut self, weight_decay: f64) -> Self {
-        self.weight_decay = weight_decay;
         self
     }
 
@@ -90,8 +67,8 @@ impl Optimizer for NAdam {
 
     fn rate(&self, _: &At<'_>) -> Rate {
         Rate {
-            learning_rate: self.learning_rate,
-            momentum: self.beta1,
+            learning_rate: self.moments.learning_rate,
+            momentum: self.moments.beta1,
         }
     }
 
@@ -107,36 +84,35 @@ impl Optimizer for NAdam {
             }
         }
         let next = mu(now + 1.0);
-        let (_, second) = bias_corrections(step, beta1, self.beta2);
+        let (_, second) = bias_corrections(step, beta1, self.moments.beta2);
         row(&[
             lr * (1.0 - mu(now)) / (1.0 - product),
             lr * next / (1.0 - product * next),
             second,
             beta1,
             1.0 - beta1,
-            1.0 - lr * self.weight_decay,
+            1.0 - lr * self.moments.weight_decay,
         ])
     }
 
     fn update<'g>(&self, param: Var<'g>, grad: Var<'g>, states: &[Var<'g>]) -> Update<'g> {
-        let settings = [
-            ("learning rate", self.learning_rate, Expected::Positive),
-            ("beta1", self.beta1, Expected::Share),
-            ("beta2", self.beta2, Expected::Share),
-            ("eps", self.eps, Expected::Positive),
-            ("weight decay", self.weight_decay, Expected::NotNegative),
-            ("momentum decay", self.momentum_decay, Expected::NotNegative),
-        ];
-        checks(param, "nadam", &settings);
+        self.moments.check(param, "nadam");
+        let psi = ("momentum decay", self.momentum_decay, Expected::NotNegative);
+        checks(param, "nadam", &[psi]);
         if let Err(unchanged) = wants("nadam", self, param, states) {
             return unchanged;
         }
-        let (param, grad) = decay(param, grad, self.weight_decay, self.decoupled.then_some(5));
+        let (param, grad) = decay(
+            param,
+            grad,
+            self.moments.weight_decay,
+            self.decoupled.then_some(5),
+        );
         let m = states[0] * word(param, 3) + grad * word(param, 4);
-        let v = states[1] * self.beta2 + grad.square() * (1.0 - self.beta2);
+        let v = states[1] * self.moments.beta2 + grad.square() * (1.0 - self.moments.beta2);
         let step = grad * word(param, 0) + m * word(param, 1);
         Update {
-            param: param - step / (v.sqrt() * word(param, 2) + self.eps),
+            param: param - step / (v.sqrt() * word(param, 2) + self.moments.eps),
             states: vec![m, v],
         }
     }

@@ -2,7 +2,8 @@
 
 use gradus_graph::{At, Optimizer, Rate, Update, Var};
 
-use super::{Expected, bias_corrections, checks, decay, row, wants, word};
+use super::moments::{Moments, moments};
+use super::{bias_corrections, decay, row, wants, word};
 
 /// RAdam: Adam whose first steps are not divided by a mean square that is known too badly.
 ///
@@ -20,47 +21,23 @@ use super::{Expected, bias_corrections, checks, decay, row, wants, word};
 /// Source: Liu et al. (2019), arXiv:1908.03265, algorithm 2.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RAdam {
-    learning_rate: f64,
-    beta1: f64,
-    beta2: f64,
-    eps: f64,
-    weight_decay: f64,
+    moments: Moments,
     decoupled: bool,
 }
+
+moments!(
+    RAdam,
+    moments,
+    "Strength of the penalty `½ · weight_decay · p²`, ≥ 0."
+);
 
 impl RAdam {
     /// RAdam with this learning rate, > 0; PyTorch's is 1e-3. Betas 0.9 and 0.999, eps 1e-8.
     pub const fn new(learning_rate: f64) -> Self {
         Self {
-            learning_rate,
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-8,
-            weight_decay: 0.0,
+            moments: Moments::new(learning_rate),
             decoupled: false,
         }
-    }
-
-    /// Decay of the averages of the gradient and of its square, each in [0, 1).
-    #[must_use]
-    pub const fn betas(mut self, beta1: f64, beta2: f64) -> Self {
-        self.beta1 = beta1;
-        self.beta2 = beta2;
-        self
-    }
-
-    /// Added to the denominator, > 0.
-    #[must_use]
-    pub const fn eps(mut self, eps: f64) -> Self {
-        self.eps = eps;
-        self
-    }
-
-    /// Strength of the penalty `½ · weight_decay · p²`, ≥ 0.
-    #[must_use]
-    pub const fn weight_decay(mut self, weight_decay: f64) -> Self {
-        self.weight_decay = weight_decay;
-        self
     }
 
     /// Weight decay shrinks parameters directly, as that of [`AdamW`](crate::AdamW).
@@ -78,13 +55,13 @@ impl Optimizer for RAdam {
 
     fn rate(&self, _: &At<'_>) -> Rate {
         Rate {
-            learning_rate: self.learning_rate,
-            momentum: self.beta1,
+            learning_rate: self.moments.learning_rate,
+            momentum: self.moments.beta1,
         }
     }
 
     fn row(&self, step: u32, rate: Rate) -> Vec<f32> {
-        let (t, beta1, beta2) = (f64::from(step) + 1.0, rate.momentum, self.beta2);
+        let (t, beta1, beta2) = (f64::from(step) + 1.0, rate.momentum, self.moments.beta2);
         let (first, second) = bias_corrections(step, beta1, beta2);
         let most = 2.0 / (1.0 - beta2) - 1.0;
         let rho = most - 2.0 * t * beta2.powf(t) / (1.0 - beta2.powf(t));
@@ -99,27 +76,27 @@ impl Optimizer for RAdam {
             },
             beta1,
             1.0 - beta1,
-            1.0 - rate.learning_rate * self.weight_decay,
+            1.0 - rate.learning_rate * self.moments.weight_decay,
         ])
     }
 
     fn update<'g>(&self, param: Var<'g>, grad: Var<'g>, states: &[Var<'g>]) -> Update<'g> {
-        let settings = [
-            ("learning rate", self.learning_rate, Expected::Positive),
-            ("beta1", self.beta1, Expected::Share),
-            ("beta2", self.beta2, Expected::Share),
-            ("eps", self.eps, Expected::Positive),
-            ("weight decay", self.weight_decay, Expected::NotNegative),
-        ];
-        checks(param, "radam", &settings);
+        self.moments.check(param, "radam");
         if let Err(unchanged) = wants("radam", self, param, states) {
             return unchanged;
         }
-        let (param, grad) = decay(param, grad, self.weight_decay, self.decoupled.then_some(4));
+        let (param, grad) = decay(
+            param,
+            grad,
+            self.moments.weight_decay,
+            self.decoupled.then_some(4),
+        );
         let m = states[0] * word(param, 2) + grad * word(param, 3);
-        let v = states[1] * self.beta2 + grad.square() * (1.0 - self.beta2);
+        let v = states[1] * self.moments.beta2 + grad.square() * (1.0 - self.moments.beta2);
         let known = word(param, 1);
-        let scale = known.gt(0.0).select(known / (v.sqrt() + self.eps), 1.0);
+        let scale = known
+            .gt(0.0)
+            .select(known / (v.sqrt() + self.moments.eps), 1.0);
         Update {
             param: param - word(param, 0) * m * scale,
             states: vec![m, v],

@@ -1,7 +1,7 @@
 //! The weights of a block of queries, from their products with the keys.
 
 use gradus_graph::backend::StepRow;
-use gradus_graph::ops::{Dropout, Real};
+use gradus_graph::ops::{Dropout, EXCLUDED, Real};
 use gradus_graph::step_row;
 use pulp::{Arch, NullaryFnOnce};
 
@@ -9,8 +9,6 @@ use crate::exec::simd::{Key, Lane, random};
 
 /// Terms that are summed apart from one another, so that vectors can be used.
 const LANES: usize = 16;
-/// An additive mask of this or less excludes.
-const EXCLUDED: f32 = f32::MIN / 2.0;
 
 /// How the weights of one head are made.
 #[derive(Clone, Copy, Debug)]

@@ -8,8 +8,9 @@ use crate::{DType, DeviceClass, Shape, Target, Var};
 /// The widest head that kernels hold in registers and workgroup memory.
 const WIDEST: usize = 128;
 
-/// An additive mask below this excludes: what −∞ becomes where there is no infinity.
-const EXCLUDED: f32 = f32::MIN / 2.0;
+/// An additive mask of this or less excludes, as −∞ does: not every device has an infinity, and two
+/// such masks must have a sum.
+pub const EXCLUDED: f32 = f32::MIN / 2.0;
 
 /// Scaled dot-product attention, or something that its gradient needs: softmax of how well each
 /// query matches the keys, as the weights of a mean of the values.

@@ -11,18 +11,17 @@ mod tiled;
 
 use std::fmt;
 
-use gradus_graph::ops::Dropout;
+use gradus_graph::ops::{Dropout, EXCLUDED};
 use gradus_graph::plan::{AttentionKernel, AttentionPass, HeadRows};
-use gradus_graph::{DType, DeviceClass, step_row};
+use gradus_graph::{DType, DeviceClass, Scalar, step_row};
 
 use self::heads::Heads;
 use super::memory::{Memory, step_word};
+use super::value::literal;
 use super::{Shader, ShaderError, Writer, small};
 
 /// A query and key that do not meet have this score: the lowest finite float.
 const LOWEST: &str = "-0x1.fffffep127f";
-/// An additive mask of this or less excludes.
-const EXCLUDED: &str = "-0x1.fffffep126f";
 
 /// How attention is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -204,7 +203,8 @@ impl<'a> Pass<'a> {
                 }
                 Some((_, load)) => {
                     out.line(format_args!("let added = {load};"));
-                    let allowed = format!("added > {EXCLUDED}");
+                    let least = literal(Scalar::F32(EXCLUDED.into()));
+                    let allowed = format!("added > {least}");
                     (format!("{scaled} + added"), Some(allowed))
                 }
             };
