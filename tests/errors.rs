@@ -101,7 +101,27 @@ fn labels_on_the_device(device: &Device) -> Result<(), Failed> {
             .with("x", Array::new([16, 64], vec![0.5f32; 16 * 64])?)
             .with("y", Array::new([16], labels)?);
         let ticket = model.step(&batch)?;
-        says(model.wait(ticket), &["step 0", &bad.to_string(), "0 to 9"])?;
+        let parts = ["step 0", &bad.to_string(), "0 to 9", "`y` holds it at [5]"];
+        says(model.wait(ticket), &parts)?;
+    }
+    Ok(())
+}
+
+/// A token that the embedding has no row for: in a batch, in a data set, and in one that lies on
+/// the device.
+fn tokens_on_the_device(device: &Device) -> Result<(), Failed> {
+    let net = Sequential::new().layer(Embedding::new(9, 4)).dense(9);
+    let mut tokens: Vec<i32> = (0..10 * 7).map(|i| i % 9).collect();
+    tokens[6 * 7 + 3] = 9;
+    let (x, y) = (Array::new([10, 7], tokens)?, vec![0; 10 * 7]);
+    let data = Dataset::from_arrays(x.clone(), Array::new([10, 7], y)?)?;
+    let parts = ["index 9", "`0`", "0 to 8", "at [6, 3]"];
+    for resident in [false, true] {
+        let settings = settings(&data, device).resident(resident);
+        let mut model = net.clone().compile(settings)?;
+        let fit = Fit::epochs(1).in_order().quiet();
+        says(model.fit(&data, fit), &parts)?;
+        says(model.predict(&x), &parts)?;
     }
     Ok(())
 }
@@ -226,11 +246,12 @@ fn destroyed_device(_: &Device) -> Result<(), Failed> {
 
 fn main() {
     let gpu = Gpu::from_env();
-    let checks: [(&str, Check); 10] = [
+    let checks: [(&str, Check); 11] = [
         ("a loss of many numbers", a_loss_of_many_numbers),
         ("inner dimensions", inner_dimensions),
         ("labels on the host", labels_on_the_host),
         ("labels on the device", labels_on_the_device),
+        ("tokens on the device", tokens_on_the_device),
         ("empty data", empty_data),
         ("wrong width", wrong_width),
         ("batch of none", batch_of_none),

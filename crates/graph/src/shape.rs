@@ -62,6 +62,16 @@ impl Shape {
         strides
     }
 
+    /// The coordinates of an element, counted in row-major order.
+    pub fn coordinates(&self, element: usize) -> Vec<usize> {
+        let along = |(stride, &size): (usize, &usize)| element / stride.max(1) % size.max(1);
+        self.strides()
+            .into_iter()
+            .zip(self.iter())
+            .map(along)
+            .collect()
+    }
+
     /// The axis that `axis` names, counting from the end when negative.
     pub fn axis(&self, axis: isize) -> Option<usize> {
         let rank = isize::try_from(self.rank()).ok()?;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use gradus_data::Dataset;
 use gradus_graph::Array;
-use gradus_graph::backend::{ProgramId, Report, Runtime, StepRow, Ticket};
-use gradus_graph::plan::{Plan, Role};
+use gradus_graph::backend::{BackendError, ProgramId, Report, Runtime, StepRow, Ticket};
+use gradus_graph::plan::{Plan, Role, Value};
 use gradus_graph::timeline::Timeline;
 
 use crate::Error;
-use crate::program::{Program, check_indices, fill, readbacks};
+use crate::program::{Indices, Program, check_indices, fill, readbacks};
 
 /// Submits that may be under way at once; a further one waits for the oldest.
 const IN_FLIGHT: usize = 3;
@@ -32,6 +32,7 @@ struct Pending {
     program: Handle,
     first_step: u64,
     samples: usize,
+    indices: Vec<Indices>,
 }
 
 /// What one step reported: the loss, then the metrics.
@@ -131,6 +132,7 @@ impl Engine {
             program: handle,
             first_step,
             samples,
+            indices: Indices::uploaded(&program.plan, &program.upload),
         });
         Ok(())
     }
@@ -146,7 +148,8 @@ impl Engine {
         self.drain()?;
         let program = self.programs.get(handle.0).ok_or_else(unknown)?;
         let (report, timeline) = self.runtime.profile(program.id, row, &program.upload)?;
-        self.keep(handle, &report, step, samples)?;
+        let indices = Indices::uploaded(&program.plan, &program.upload);
+        self.keep(handle, &report, (step, samples), indices)?;
         Ok(timeline)
     }
 
@@ -167,12 +170,14 @@ impl Engine {
             return Ok(false);
         };
         let report = self.runtime.wait(pending.ticket)?;
-        self.keep(
-            pending.program,
-            &report,
-            pending.first_step,
-            pending.samples,
-        )?;
+        let Pending {
+            program,
+            first_step,
+            samples,
+            indices,
+            ..
+        } = pending;
+        self.keep(program, &report, (first_step, samples), indices)?;
         Ok(true)
     }
 
@@ -180,11 +185,17 @@ impl Engine {
         &mut self,
         handle: Handle,
         report: &Report,
-        first_step: u64,
-        samples: usize,
+        (first_step, samples): (u64, usize),
+        mut indices: Vec<Indices>,
     ) -> Result<(), Error> {
         let program = self.programs.get(handle.0).ok_or_else(unknown)?;
-        check_indices(&program.plan, report, first_step)?;
+        if report.errors.iter().any(|&bits| bits != 0) {
+            let (plan, runtime) = (&program.plan, &mut self.runtime);
+            indices.extend(Indices::resident(plan, |value| {
+                read_value(&mut **runtime, program, value)
+            })?);
+        }
+        check_indices(&program.plan, report, first_step, &indices)?;
         for (step, row) in (first_step..).zip(&report.rows) {
             self.done.push_back(Done {
                 step,
@@ -229,16 +240,7 @@ impl Engine {
                     .collect(),
             });
         };
-        let role = program
-            .plan
-            .buffers
-            .get(value.buffer.index())
-            .map(|b| &b.role);
-        let count = value.meta.shape.numel() as u64;
-        let role = role.unwrap_or(&Role::Outputs);
-        let words = self
-            .runtime
-            .read(program.id, role, value.offset / 4, count)?;
+        let words = read_value(&mut *self.runtime, program, value)?;
         let array = Array::from_words(value.meta.shape, value.meta.dtype, &words)?;
         Ok(array)
     }
@@ -262,6 +264,18 @@ pub(crate) struct Parts<'a> {
     pub(crate) id: ProgramId,
     pub(crate) plan: &'a Arc<Plan>,
     pub(crate) upload: &'a [u32],
+}
+
+/// The words of a value of a program.
+fn read_value(
+    runtime: &mut dyn Runtime,
+    program: &Program,
+    value: &Value,
+) -> Result<Vec<u32>, BackendError> {
+    let buffer = program.plan.buffers.get(value.buffer.index());
+    let role = buffer.map_or(&Role::Outputs, |b| &b.role);
+    let count = value.meta.shape.numel() as u64;
+    runtime.read(program.id, role, value.offset / 4, count)
 }
 
 /// Handles come from `compile` of the same engine, so this does not happen.

@@ -145,7 +145,10 @@ pub enum Error {
         output: Vec<usize>,
     },
     /// An index in the data (a label, a token) was out of range during a step.
-    #[error("index {value} in `{layer}` at {steps} is out of range, expected 0 to {}", .bound.saturating_sub(1))]
+    #[error(
+        "index {value} in `{layer}` at {steps} is out of range, expected 0 to {}{}",
+        .bound.saturating_sub(1), place(position.as_ref())
+    )]
     Index {
         /// The layer that used the index.
         layer: String,
@@ -155,6 +158,9 @@ pub enum Error {
         value: i64,
         /// One past the largest allowed index.
         bound: u32,
+        /// The input that holds it, and where it does so first: sample of the batch, then the axes
+        /// of a sample. Not known if the index was computed.
+        position: Option<(String, Vec<usize>)>,
     },
     /// The loss says nothing about classes or probabilities.
     #[error("{loss} gives no {what}; use `predict`")]
@@ -219,4 +225,10 @@ fn list(names: &[String]) -> String {
         [] => "no arrays".into(),
         _ => format!("`{}`", names.join("`, `")),
     }
+}
+
+fn place(position: Option<&(String, Vec<usize>)>) -> String {
+    position.map_or_else(String::new, |(input, at)| {
+        format!("; `{input}` holds it at {at:?}")
+    })
 }

@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use gradus_graph::backend::{ProgramId, Report};
-use gradus_graph::plan::{Plan, Role, ValueId};
+use gradus_graph::backend::{BackendError, ProgramId, Report};
+use gradus_graph::plan::{Input, Plan, Role, Value, ValueId};
 
 use crate::Error;
 
@@ -60,8 +60,59 @@ pub(crate) fn readbacks(plan: &Plan, row: &[f32]) -> Vec<f64> {
     readbacks.map(|r| sum(r.value) * r.scale).collect()
 }
 
-/// An index that a kernel refused is an error of the step.
-pub(crate) fn check_indices(plan: &Plan, report: &Report, first_step: u64) -> Result<(), Error> {
+/// An input that holds indices.
+pub(crate) struct Indices {
+    input: ValueId,
+    /// What holds them: the input itself, or the resident data that it is taken from.
+    holder: ValueId,
+    words: Vec<u32>,
+}
+
+impl Indices {
+    /// Those of an upload.
+    pub(crate) fn uploaded(plan: &Plan, upload: &[u32]) -> Vec<Self> {
+        let uploaded = checked(plan).filter(|i| i.resident.is_none());
+        let words = |value| upload.get(words_of(plan, value)).unwrap_or_default();
+        let indices = uploaded.map(|i| Self {
+            input: i.value,
+            holder: i.value,
+            words: words(i.value).to_vec(),
+        });
+        indices.collect()
+    }
+
+    /// Those of resident data; `read` gives the words of a value.
+    pub(crate) fn resident(
+        plan: &Plan,
+        mut read: impl FnMut(&Value) -> Result<Vec<u32>, BackendError>,
+    ) -> Result<Vec<Self>, BackendError> {
+        let resident = checked(plan).filter_map(|i| Some((i.value, i.resident?)));
+        let indices = resident.map(|(input, holder)| {
+            let value = plan.values.get(holder.index());
+            let words = value.map_or_else(|| Ok(Vec::new()), &mut read)?;
+            Ok(Self {
+                input,
+                holder,
+                words,
+            })
+        });
+        indices.collect()
+    }
+}
+
+/// The inputs that hold indices.
+fn checked(plan: &Plan) -> impl Iterator<Item = &Input> {
+    let inputs = plan.inputs.iter();
+    inputs.filter(|i| plan.sites.iter().any(|s| s.input == Some(i.value)))
+}
+
+/// An index that a kernel refused is an error of the step. `indices` are those it took.
+pub(crate) fn check_indices(
+    plan: &Plan,
+    report: &Report,
+    first_step: u64,
+    indices: &[Indices],
+) -> Result<(), Error> {
     let mut bad = plan
         .sites
         .iter()
@@ -82,6 +133,12 @@ pub(crate) fn check_indices(plan: &Plan, report: &Report, first_step: u64) -> Re
         // A negative index has its highest bit set; no index is as large as 2³¹.
         value: i64::from(bits.cast_signed()),
         bound: site.bound,
+        position: site.input.and_then(|input| {
+            let taken = indices.iter().find(|taken| taken.input == input)?;
+            let at = taken.words.iter().position(|&word| word == bits)?;
+            let holder = plan.values.get(taken.holder.index())?;
+            Some((holder.name.clone(), holder.meta.shape.coordinates(at)))
+        }),
     })
 }
 

@@ -94,7 +94,8 @@ pub fn plan(kind: KernelKind, memory: &[Memory], sites: usize, flops: u64) -> Pl
         sites: vec![
             IndexSite {
                 layer: "table".into(),
-                bound: 0
+                bound: 0,
+                input: None,
             };
             sites
         ],

@@ -14,7 +14,7 @@ use super::lower::{Lowering, collapse, fragment};
 use super::{IndexSite, Readback, Role, ValueId};
 use crate::ops::Op;
 use crate::passes::{self, Ir};
-use crate::{Graph, NodeId, Target, Var};
+use crate::{DType, Graph, NodeId, Target, Var};
 
 impl Builder {
     /// One kernel for another graph whose inputs are these values; `outputs` are stored there.
@@ -268,7 +268,22 @@ impl Builder {
             self.plan.sites.push(IndexSite {
                 layer,
                 bound: *bound,
+                input: self.taken(ir, *id),
             });
+        }
+    }
+
+    /// The input whose elements a node has as they are, through views or conversions.
+    fn taken(&self, ir: &Ir, mut id: NodeId) -> Option<ValueId> {
+        loop {
+            let node = ir.node(id);
+            match &node.op {
+                Op::Input(number) => return self.leaf_values.get(&(0, *number)).copied(),
+                Op::CheckIndex { .. } | Op::Cast(DType::I32 | DType::U32) => {}
+                op if op.is_view() => {}
+                _ => return None,
+            }
+            id = *node.inputs.first()?;
         }
     }
 }

@@ -179,6 +179,8 @@ pub struct IndexSite {
     pub layer: String,
     /// One past the largest allowed index.
     pub bound: u32,
+    /// The input that the indices come from, if they are its elements as they are.
+    pub input: Option<ValueId>,
 }
 
 /// What a step costs, counted and compared with lower bounds.

@@ -8,7 +8,7 @@ use super::bound::{Check, Reference, numbers};
 use super::case::Case;
 use crate::Error;
 use crate::engine::Parts;
-use crate::program::check_indices;
+use crate::program::{Indices, check_indices};
 
 /// Runs one step kernel by kernel. Gives what was found about each kernel, and what the step
 /// reported.
@@ -50,7 +50,12 @@ pub(super) fn check(
         return Err(error);
     }
     let report = outcome?;
-    check_indices(plan, &report, first_step)?;
+    check_indices(
+        plan,
+        &report,
+        first_step,
+        &Indices::uploaded(plan, parts.upload),
+    )?;
     Ok((checks, report.rows.into_iter().next().unwrap_or_default()))
 }
 
