@@ -378,3 +378,26 @@ fn gradients_of_a_layer_applied_twice_are_computed_once() {
         assert_eq!(products.count(), 4, "{plan:#}");
     }
 }
+
+/// Halving again and again: an element of the result is read from 2ⁿ places, which no kernel
+/// computes at once.
+#[test]
+fn halves_added_again_and_again_stay_small() {
+    let size = 1 << 14;
+    for target in &targets() {
+        let plan = plan_of(1, size, target, |s, x| {
+            let mut x = x * s.param("weight", [size], Zeros);
+            while x.dim(1) > 1 {
+                let half = x.dim(1) / 2;
+                x = x.slice_axis(1, 0, half) + x.slice_axis(1, half, 2 * half).tanh();
+            }
+            x.sum_all()
+        });
+        let exprs = plan.kernels.iter().map(|k| match &k.kind {
+            KernelKind::Program(p) => p.exprs.len(),
+            _ => 0,
+        });
+        let longest = exprs.max().unwrap();
+        assert!(longest <= 400, "{longest} expressions on {}", target.name);
+    }
+}

@@ -1,6 +1,6 @@
 //! Which values that cross from one kernel to another are stored, and which are computed again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::cluster::{Cluster, Clusters, is_memory, strip};
 use crate::ops::Op;
@@ -9,7 +9,11 @@ use crate::{DeviceClass, NodeId, Target};
 /// Operations beyond which a value is stored rather than computed again.
 const CHEAP: usize = 24;
 
-/// The same for a value that is read several times.
+/// Places, counted over all nodes, at which one element of a value is computed from others beyond
+/// which it is stored: halves added again and again double them with every sum.
+const PLACES: usize = 96;
+
+/// The same as `CHEAP` for a value that is read several times.
 const CHEAP_BROADCAST: usize = 3;
 
 /// The same for an operand of a convolution, which reads each element for several of its own. What
@@ -192,13 +196,15 @@ impl Clusters<'_> {
     /// arithmetic alone.
     fn cone(&self, id: NodeId) -> (usize, BTreeSet<NodeId>, bool) {
         let (mut cost, mut leaves, mut plain) = (0, BTreeSet::new(), true);
-        let mut seen = BTreeSet::new();
-        let mut stack = vec![id];
-        while let Some(n) = stack.pop() {
-            if !seen.insert(n) {
-                continue;
-            }
+        // Inputs come before what is computed from them, so the last node is complete.
+        let mut work = BTreeMap::from([(id, BTreeSet::from([0u64]))]);
+        let mut count = 0;
+        while let Some((n, places)) = work.pop_last() {
             let node = self.node(n);
+            count += places.len();
+            if count > PLACES {
+                return (usize::MAX, leaves, false);
+            }
             let anchor = !self.is_total(n)
                 && (node.op.is_alone()
                     || matches!(
@@ -217,7 +223,13 @@ impl Clusters<'_> {
             } else {
                 cost += usize::from(!node.op.is_view() && !node.op.is_source());
                 plain &= !self.is_total(n) && !matches!(node.op, Op::Random { .. });
-                stack.extend(node.inputs.iter().copied());
+                for &input in &node.inputs {
+                    let below = work.entry(input).or_default();
+                    match node.op.is_view() {
+                        true => below.extend(places.iter().map(|&p| elsewhere(p, n))),
+                        false => below.extend(&places),
+                    }
+                }
             }
         }
         (cost, leaves, plain)
@@ -278,4 +290,9 @@ impl Clusters<'_> {
         };
         again < own + bytes(id) * (1 + readers.len())
     }
+}
+
+/// The number of a place seen through a view (FNV-1a).
+const fn elsewhere(place: u64, view: NodeId) -> u64 {
+    (place ^ (view.index() as u64 + 1)).wrapping_mul(0x0100_0000_01b3)
 }
