@@ -16,6 +16,7 @@
 mod bench;
 mod build;
 mod conv;
+mod indexing;
 mod matmul;
 mod pointwise;
 mod random_programs;
