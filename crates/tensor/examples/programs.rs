@@ -13,7 +13,7 @@
 mod clock;
 #[path = "../tests/support/kernels.rs"]
 mod kernels;
-#[path = "../tests/support/samples.rs"]
+#[path = "../tests/support/samples/mod.rs"]
 mod samples;
 
 use std::time::Instant;

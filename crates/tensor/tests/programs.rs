@@ -5,7 +5,7 @@
 mod interpret;
 #[path = "support/kernels.rs"]
 mod kernels;
-#[path = "support/samples.rs"]
+#[path = "support/samples/mod.rs"]
 mod samples;
 mod support;
 

@@ -9,7 +9,7 @@ mod convs;
 mod kernels;
 #[path = "support/products.rs"]
 mod products;
-#[path = "support/samples.rs"]
+#[path = "support/samples/mod.rs"]
 mod samples;
 #[path = "support/shaders.rs"]
 mod shaders;

@@ -17,7 +17,7 @@ mod kernels;
 mod mlp;
 #[path = "../../tests/support/products.rs"]
 mod products;
-#[path = "../../tests/support/samples.rs"]
+#[path = "../../tests/support/samples/mod.rs"]
 mod samples;
 #[path = "../../tests/support/shaders.rs"]
 mod shaders;
