@@ -179,6 +179,14 @@ fn sorts() -> Vec<Row> {
             .note("median"),
         );
     }
+    rows.push(
+        row("argsort", [Gen::floats([9, 2], &odd)], |_, x| {
+            let (value, index) = x[0].median(0);
+            value.is_nan().cast(DType::I32) * 9 + index
+        })
+        .note("median of NaN")
+        .parity_only(),
+    );
     // What a user cannot write is what a long sort is made of; sums into a table too.
     let shapes: [(&[usize], &[usize], usize); 4] = [
         (&[300, 8], &[1000], 8),

@@ -1,6 +1,7 @@
 //! Running results and sorted orders. Negative axes count from the end.
 
 use super::Var;
+use crate::DType;
 use crate::ops::{ArgSort, Op, Scan, Scanning};
 
 impl<'g> Var<'g> {
@@ -135,7 +136,7 @@ impl<'g> Var<'g> {
     }
 
     /// The median along one axis, which goes, and its position (`i32`): of an even number the lower
-    /// of the two in the middle, as in PyTorch. NaN is larger than all numbers.
+    /// of the two in the middle; where there is a NaN, the first of them. As in PyTorch.
     #[track_caller]
     pub fn median(self, axis: isize) -> (Self, Self) {
         let order = self.argsort(axis);
@@ -148,7 +149,13 @@ impl<'g> Var<'g> {
             let failed = self.graph.fail("median", message);
             return (failed, failed);
         }
-        let (value, index) = self.ordered(order.narrow(axis, (size - 1) / 2, 1), axis);
+        let mut index = order.narrow(axis, (size - 1) / 2, 1);
+        if self.dtype() == DType::F32 {
+            let nan = self.is_nan().cast(DType::I32);
+            let (found, first) = (nan.max_keep(&[axis]), nan.argmax(axis).unsqueeze(axis));
+            index = found.gt(0).select(first, index);
+        }
+        let (value, index) = self.ordered(index, axis);
         (value.squeeze(&[axis]), index.squeeze(&[axis]))
     }
 }
