@@ -55,7 +55,6 @@ class File:
         }
         manifest = HERE / "manifest.json"
         cases = json.loads(manifest.read_text())
-        cases.pop(self.name, None)
         manifest.write_text(text(cases | {self.name: entry}))
 
     def part(self, part, f, inputs, params=None, constant=()):
@@ -273,6 +272,129 @@ def optimizers():
         file.save()
 
 
+def indexing():
+    file = File("own_index", "index and shape ops, sorts, scans, moments, einsum")
+    r = torch.randn
+
+    def part(name, f, **inputs):
+        file.part(name, f, inputs)
+
+    def few(*shape, below):
+        return torch.randint(below, shape, dtype=torch.int64)
+
+    unique = torch.stack([torch.randperm(7)[:5] for _ in range(3)])
+    part("scatter.1", lambda a, b, i: a.scatter(1, i, b), a=r(3, 7), b=r(3, 5), i=unique)
+    part("scatter.0", lambda a, b, i: a.scatter(0, i, b), a=r(7, 4, 2), b=r(5, 3, 2),
+         i=torch.stack([torch.randperm(7)[:5] for _ in range(6)]).T.reshape(5, 3, 2))
+    part("scatter_add.-1", lambda a, b, i: a.scatter_add(-1, i, b), a=r(3, 7), b=r(3, 9), i=few(3, 9, below=7))
+    part("take_along_axis.1", lambda a, i: a.gather(1, i), a=r(3, 7, 2), i=few(3, 9, 2, below=7))
+    part("index_select.1", lambda a, i: a.index_select(1, i), a=r(3, 7, 2), i=few(9, below=7))
+    part("take", lambda a, i: a.take(i), a=r(3, 7), i=few(2, 5, below=21))
+    part("one_hot", lambda a, i: F.one_hot(i, 5).to(a.dtype) @ a, a=r(5, 3), i=few(2, 4, below=5))
+    part("masked_fill", lambda a, i: a.masked_fill(i > 0, -2.0), a=r(3, 5), i=few(3, 5, below=2))
+
+    part("sort", lambda a: a.sort(1).values, a=r(3, 40))
+    part("sort_descending", lambda a: a.sort(dim=0, descending=True, stable=True).values, a=r(30, 3))
+    part("argsort", lambda a, b: b * a.argsort(dim=1, stable=True).to(a.dtype), a=torch.randint(5, (3, 20)).float(), b=r(3, 20))
+    part("topk", lambda a: a.topk(4, 1).values, a=r(3, 20))
+    part("topk_smallest", lambda a: a.topk(3, 0, largest=False).values, a=r(9, 4))
+    part("median", lambda a: a.median(1).values, a=r(3, 8))
+    part("median_odd", lambda a: a.median(0).values, a=r(7, 3))
+    part("cumsum", lambda a: a.cumsum(1), a=r(3, 9, 2))
+    part("cumprod", lambda a: a.cumprod(-1), a=torch.cat([r(3, 4), torch.zeros(3, 1), r(3, 4)], 1))
+    part("cummax", lambda a: a.cummax(1).values, a=torch.randint(5, (3, 12)).float())
+
+    part("flip", lambda a: a.flip(0, 2), a=r(3, 4, 5))
+    part("roll", lambda a: a.roll((2, -1), (0, 2)), a=r(3, 4, 5))
+    part("roll_flat", lambda a: a.roll(-8), a=r(3, 5))
+    part("repeat", lambda a: a.repeat(2, 1, 3), a=r(3, 2))
+    part("tile", lambda a: a.tile(2), a=r(3, 2))
+    part("repeat_interleave", lambda a: a.repeat_interleave(torch.tensor([2, 0, 3]), 0), a=r(3, 4))
+    part("slice_step", lambda a: a[1:8:3, -4:], a=r(9, 6))
+    part("diagonal", lambda a: a.diagonal(1, 0, 2), a=r(4, 3, 5))
+    part("tril", lambda a: a.tril(-1), a=r(2, 4, 5))
+    part("triu", lambda a: a.triu(1), a=r(2, 5, 4))
+    part("stack", lambda a, b: torch.stack([a, b], 1), a=r(3, 4), b=r(3, 4))
+
+    part("var", lambda a: a.var((0, 2)), a=r(3, 4, 5))
+    part("std_biased", lambda a: a.std(1, correction=0), a=r(3, 7) + 100)
+    part("logsumexp", lambda a: a.logsumexp(1), a=r(3, 7) * 50)
+    part("prod_zero", lambda a: a.prod(1), a=torch.tensor([[1.5, 0.0, -2.0], [0.0, 3.0, 0.0], [1.0, 2.0, 4.0]]))
+    for p in (0.5, 1.0, 2.0, 3.0, float("inf"), float("-inf")):
+        part(f"norm.{p}", lambda a, p=p: torch.linalg.vector_norm(a, p, (0, 1)), a=r(3, 4, 2))
+    part("amax_ties", lambda a: a.amax((0, 2)), a=torch.randint(3, (3, 4, 5)).float())
+
+    def einsum(name, equation, *shapes):
+        part(f"einsum.{name}", lambda equation=equation, **v: torch.einsum(equation, *v.values()),
+             **{"abc"[i]: r(shape) for i, shape in enumerate(shapes)})
+
+    einsum("batched", "bij,bjk->bik", (2, 3, 4), (2, 4, 5))
+    einsum("turned", "ij,kj->ki", (3, 4), (5, 4))
+    einsum("heads", "bthd,bshd->bhts", (2, 3, 2, 4), (2, 5, 2, 4))
+    einsum("trace", "iji->j", (3, 4, 3))
+    einsum("outer", "i,j->ij", (3,), (4,))
+    einsum("implicit", "ab,bc", (3, 4), (4, 2))
+    einsum("ellipsis", "...ij,jk->...ik", (2, 3, 4, 5), (5, 2))
+    einsum("bilinear", "bi,kij,bj->bk", (3, 4), (2, 4, 5), (3, 5))
+    file.save()
+
+
+def sequences():
+    file = File("own_sequences", "recurrent layers, attention and transformer layers with uncommon settings")
+    r, nn = torch.randn, torch.nn
+
+    def module(part, module, inputs, call=lambda module, *inputs: module(*inputs)):
+        module = module.double().eval()
+        params = {n: torch.randn_like(p) * 0.4 for n, p in module.named_parameters()}
+
+        def f(**given):
+            own = {n: given.pop(n) for n in params}
+            m = module.double() if next(iter(own.values())).dtype == torch.float64 else module.float()
+            return call(lambda *a, **k: torch.func.functional_call(m, own, a, k), *given.values())
+
+        file.part(part, f, inputs, {n: p.float() for n, p in params.items()})
+
+    x = {"x": r(2, 5, 3)}
+    both = lambda m, x: (lambda y, h: torch.cat([y.flatten(), *[s.flatten() for s in (h if isinstance(h, tuple) else (h,))]]))(*m(x))
+    module("lstm.2_both", nn.LSTM(3, 4, 2, batch_first=True, bidirectional=True), x, both)
+    module("gru.2_both", nn.GRU(3, 4, 2, batch_first=True, bidirectional=True), x, both)
+    module("rnn.relu_2", nn.RNN(3, 4, 2, batch_first=True, nonlinearity="relu"), x, both)
+    module("rnn.tanh_no_bias", nn.RNN(3, 4, batch_first=True, bias=False), x, both)
+
+    def attended(m, q, k, **settings):
+        return m(q, k, k, need_weights=False, **settings)[0]
+
+    absent = torch.tensor([[0, 0, 1, 0, 1, 0], [1, 0, 0, 0, 0, 0]]).bool()
+    causal = torch.ones(5, 5).triu(1).bool()
+    module("attention.cross_absent", nn.MultiheadAttention(8, 2, batch_first=True), {"a": r(2, 5, 8), "b": r(2, 6, 8)},
+           lambda m, a, b: attended(m, a, b, key_padding_mask=absent))
+    module("attention.causal_no_bias", nn.MultiheadAttention(6, 3, bias=False, batch_first=True), {"a": r(2, 5, 6)},
+           lambda m, a: attended(m, a, a, attn_mask=causal))
+
+    def grouped(q, k, v, **settings):
+        turn = lambda x: x.transpose(1, 2)
+        return turn(F.scaled_dot_product_attention(turn(q), turn(k), turn(v), enable_gqa=True, **settings))
+
+    heads = {"a": r(2, 5, 6, 4), "b": r(2, 7, 2, 4), "c": r(2, 7, 2, 3)}
+    file.part("sdpa.grouped", lambda a, b, c: grouped(a, b, c), heads)
+    file.part("sdpa.added", lambda a, b, c, m: grouped(a, b, c, attn_mask=m), heads | {"m": r(2, 1, 5, 7)}, constant=("m",))
+    file.part("sdpa.scaled", lambda a, b, c: grouped(a, b, c, scale=0.3), heads)
+
+    def layer(of, **settings):
+        return of(8, 2, 12, 0.0, batch_first=True, **settings)
+
+    y = {"x": r(2, 5, 8)}
+    module("encoder.first_gelu", layer(nn.TransformerEncoderLayer, norm_first=True, activation="gelu"), y)
+    module("encoder.last_relu_absent", layer(nn.TransformerEncoderLayer), y,
+           lambda m, x: m(x, src_key_padding_mask=absent[:, 1:]))
+    masked = lambda m, x, z: m(x, z, tgt_mask=causal, memory_key_padding_mask=absent)
+    module("decoder.first_relu", layer(nn.TransformerDecoderLayer, norm_first=True), y | {"z": r(2, 6, 8)}, masked)
+    module("decoder.last_gelu", layer(nn.TransformerDecoderLayer, activation="gelu"), y | {"z": r(2, 6, 8)}, masked)
+    file.save()
+
+
 layers()
 losses()
 optimizers()
+indexing()
+sequences()

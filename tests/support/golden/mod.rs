@@ -12,6 +12,8 @@ mod losses;
 mod network;
 mod norm;
 mod own;
+mod own_index;
+mod own_sequences;
 mod recurrent;
 mod reductions;
 mod training;
@@ -53,6 +55,8 @@ pub(crate) fn cases() -> Vec<Case> {
         losses::cases(),
         norm::cases(),
         own::cases(),
+        own_index::cases(),
+        own_sequences::cases(),
     ]
     .into_iter()
     .flatten()

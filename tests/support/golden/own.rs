@@ -1,4 +1,4 @@
-//! `own_layers`, `own_losses`: many small parts in a file, made by `own.py`.
+//! Files of many small parts, made by `own.py`; `own_layers` and `own_losses`.
 
 use std::sync::Arc;
 
@@ -11,22 +11,32 @@ use gradus_nn::{
 
 use super::{Case, File, with_gradients};
 
-type Part = Box<dyn for<'g> Fn(&Scope<'g>, &[Var<'g>]) -> Var<'g> + Send + Sync>;
+pub(super) type Part = Box<dyn for<'g> Fn(&Scope<'g>, &[Var<'g>]) -> Var<'g> + Send + Sync>;
 
 pub(super) fn cases() -> Vec<Case> {
-    let (layers, losses) = (File::open("own_layers"), File::open("own_losses"));
-    let cases = self::layers()
-        .into_iter()
-        .map(|(part, f)| case(&layers, &part, f));
-    let more = self::losses()
-        .into_iter()
-        .map(|(part, f)| case(&losses, &part, f));
-    cases.chain(more).collect()
+    let affine = ["weight", "bias"];
+    let mut cases = cases_of("own_layers", &affine, layers());
+    cases.extend(cases_of("own_losses", &[], losses()));
+    cases
+}
+
+/// The parts of a file, each with those of these parameters that it has, in the order in which it
+/// makes them.
+pub(super) fn cases_of(
+    file: &str,
+    params: &[&str],
+    parts: impl IntoIterator<Item = (String, Part)>,
+) -> Vec<Case> {
+    let file = File::open(file);
+    let parts = parts.into_iter();
+    parts
+        .map(|(part, f)| case(&file, &part, params, f))
+        .collect()
 }
 
 /// The result of a part on its inputs, and the gradients that the file holds, which are those of
 /// floats that come first, and of parameters.
-fn case(file: &Arc<File>, part: &str, f: Part) -> Case {
+fn case(file: &Arc<File>, part: &str, params: &[&str], f: Part) -> Case {
     let given = format!("in.{part}.");
     let gy = format!("{given}gy");
     let inputs: Vec<&str> = file
@@ -41,7 +51,7 @@ fn case(file: &Arc<File>, part: &str, f: Part) -> Case {
         .collect();
     let mut wanted = vec![format!("out.{part}.y")];
     wanted.extend(wrt.iter().map(|&i| of(&inputs[i])));
-    wanted.extend(["weight", "bias"].map(gradient).into_iter().filter(has));
+    wanted.extend(params.iter().map(|name| gradient(name)).filter(has));
     let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
     let inputs: Vec<&str> = inputs.iter().copied().chain([gy.as_str()]).collect();
     let name = part.to_owned();
@@ -57,7 +67,7 @@ fn case(file: &Arc<File>, part: &str, f: Part) -> Case {
     })
 }
 
-fn part<F>(name: &str, f: F) -> (String, Part)
+pub(super) fn part<F>(name: &str, f: F) -> (String, Part)
 where
     F: for<'g> Fn(&Scope<'g>, &[Var<'g>]) -> Var<'g> + Send + Sync + 'static,
 {

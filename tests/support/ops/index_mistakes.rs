@@ -126,6 +126,9 @@ const BAD: &[Bad] = &[
     ("scatter_add", &["[2, 2]", "[2, 3]"], |g| {
         f32s(g, &[3, 4]).scatter_add(i32s(g, &[2, 3]), f32s(g, &[2, 2]), 1);
     }),
+    ("scatter", &["[2, 2]", "[2, 3]"], |g| {
+        f32s(g, &[3, 4]).scatter(i32s(g, &[2, 3]), f32s(g, &[2, 2]), 1);
+    }),
     ("scatter_add", &["f32", "i32"], |g| {
         f32s(g, &[3]).scatter_add(i32s(g, &[3]), i32s(g, &[3]), 0);
     }),

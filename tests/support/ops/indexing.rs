@@ -137,6 +137,15 @@ fn along_axes() -> Vec<Row> {
             x[0].scatter_add(x[1], x[2], axis)
         });
         rows.push(built.note(&format!("over {axis}")).sums_over(257));
+        let inputs = [
+            Gen::normal(dims),
+            Gen::u32s(index, u32::try_from(bound).unwrap()),
+            Gen::normal(index),
+        ];
+        let built = row("scatter", inputs, move |_, x| {
+            x[0].scatter(x[1], x[2], axis).tanh()
+        });
+        rows.push(built.note(&format!("over {axis}")).ulps(16.0));
     }
     let inputs = [Gen::normal([3, 4]), Gen::i32s([2, 5], 0, 12)];
     rows.push(row("take", inputs, |_, x| x[0].take(x[1])).sums_over(10));
@@ -157,6 +166,19 @@ fn places() -> Vec<Row> {
             .note("counts")
             .parity_only(),
         row("scatter_add", number, |_, x| x[0].scatter_add(x[1], 0.5, 1)).note("of a number"),
+        row(
+            "scatter",
+            [Gen::normal([3, 7]), Gen::i32s([3, 2], 0, 7)],
+            |_, x| x[0].scatter(x[1], 0.5, 1),
+        )
+        .note("of a number"),
+        row(
+            "scatter",
+            [Gen::any_i32([5]), Gen::i32s([257], 0, 5)],
+            |g, x| x[0].scatter(x[1], g.iota([257], 0), 0),
+        )
+        .note("the last counts")
+        .parity_only(),
         row("scatter_add", larger, |_, x| {
             x[0].scatter_add(x[1], x[2], 1)
         })

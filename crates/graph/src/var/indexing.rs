@@ -93,6 +93,39 @@ impl<'g> Var<'g> {
         self + sums.reshape(self.shape())
     }
 
+    /// Puts elements at places along one axis, as PyTorch's `scatter`:
+    /// `y[…, index[…, i, …], …] = src[…, i, …]`; elsewhere `y` is this. Where PyTorch leaves open
+    /// which of repeated places counts, the last position does.
+    ///
+    /// Shapes are as for [`Var::scatter_add`].
+    #[track_caller]
+    pub fn scatter(self, index: Self, src: impl Operand<'g>, axis: isize) -> Self {
+        let op = "scatter";
+        let flat = self.flat_index(op, index, axis);
+        let src = self.scattered(op, index, src.operand(self));
+        let Some((flat, src)) = flat.zip(src) else {
+            return self.poison();
+        };
+        let (rows, count) = (self.shape().numel(), flat.shape().numel());
+        if count == 0 {
+            return self;
+        }
+        let places = flat.flatten(0);
+        let order = places.argsort(0);
+        // The sort is stable: the last of equal places is the one before another.
+        let sorted = places.picked(order, 0);
+        let next = sorted.slice_axis(0, 1, count);
+        let last = sorted.ne(next.concat(&[self.graph.full([1], -1)], 0));
+        let put = |values: Self| {
+            // A number takes the dtype of the other side.
+            let some = last.select(values, 0.0);
+            some.apply(Op::ScatterAdd(ScatterAdd { rows }), &[sorted])
+                .reshape(self.shape())
+        };
+        let hit = put(self.graph.full([count], 1)).gt(0);
+        hit.select(put(src.flatten(0).picked(order, 0)), self)
+    }
+
     /// What is to be scattered, in the shape of the index.
     #[track_caller]
     fn scattered(self, op: &'static str, index: Self, src: Self) -> Option<Self> {
