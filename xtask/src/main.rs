@@ -7,6 +7,8 @@
 mod args;
 mod bill;
 mod dump;
+#[path = "../../examples/shared/gpt.rs"]
+mod gpt;
 mod networks;
 mod plan;
 

@@ -1,10 +1,7 @@
 //! Networks whose plans people ask for.
 
 use gradus_graph::{Layer, Padding, PoolOptions, Scope, Var};
-use gradus_nn::{
-    BatchNorm, Conv2d, Dense, Embedding, LayerNorm, LearnedPositions, Sequential,
-    TransformerEncoderLayer,
-};
+use gradus_nn::{BatchNorm, Conv2d, Dense, Sequential};
 
 /// Two convolutions of 16 and 32 channels, each with relu and a pool, and a dense layer.
 pub(crate) fn cnn(classes: usize) -> Sequential {
@@ -72,29 +69,5 @@ impl Layer for Block {
         let around = scope.child("downsample");
         let x = around.apply("0", &conv(1, self.stride), x);
         (y + around.apply("1", &BatchNorm::new(), x)).relu()
-    }
-}
-
-/// A decoder of tokens `[B, T]` with the norms first, as GPT-2: scores of the next one,
-/// `[B, T, tokens]`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Gpt {
-    pub(crate) tokens: usize,
-    pub(crate) width: usize,
-    pub(crate) heads: usize,
-    pub(crate) layers: usize,
-}
-
-impl Layer for Gpt {
-    fn forward<'g>(&self, scope: &Scope<'g>, x: Var<'g>) -> Var<'g> {
-        let positions = x.dim(1);
-        let x = scope.apply("tokens", &Embedding::new(self.tokens, self.width), x);
-        let mut x = scope.apply("positions", &LearnedPositions::new(positions), x);
-        let layer = TransformerEncoderLayer::new(self.heads).causal();
-        for i in 0..self.layers {
-            x = scope.child("layers").apply(&i.to_string(), &layer, x);
-        }
-        let x = scope.apply("norm", &LayerNorm::new(), x);
-        scope.apply("head", &Dense::new(self.tokens).no_bias(), x)
     }
 }

@@ -6,7 +6,8 @@ use gradus_graph::{DType, Graph, Layer, Plan, Scope, Target, grad};
 use gradus_nn::{Accuracy, Adam, CrossEntropy, Loss, Metric, Sequential};
 
 use crate::args::Args;
-use crate::networks::{Gpt, ResNet18, cnn};
+use crate::gpt::Gpt;
+use crate::networks::{ResNet18, cnn};
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
     println!("{:#}", parse(args)?);

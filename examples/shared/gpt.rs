@@ -1,0 +1,28 @@
+//! A small GPT, for examples, benches, tests and `cargo xtask plan`.
+
+use gradus_graph::{Layer, Scope, Var};
+use gradus_nn::{Dense, Embedding, LayerNorm, LearnedPositions, TransformerEncoderLayer};
+
+/// A decoder of tokens `[B, T]` with the norms first, as GPT-2: scores of the next one,
+/// `[B, T, tokens]`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gpt {
+    pub(crate) tokens: usize,
+    pub(crate) width: usize,
+    pub(crate) heads: usize,
+    pub(crate) layers: usize,
+}
+
+impl Layer for Gpt {
+    fn forward<'g>(&self, scope: &Scope<'g>, x: Var<'g>) -> Var<'g> {
+        let positions = x.dim(1);
+        let x = scope.apply("tokens", &Embedding::new(self.tokens, self.width), x);
+        let mut x = scope.apply("positions", &LearnedPositions::new(positions), x);
+        let layer = TransformerEncoderLayer::new(self.heads).causal();
+        for i in 0..self.layers {
+            x = scope.child("layers").apply(&i.to_string(), &layer, x);
+        }
+        let x = scope.apply("norm", &LayerNorm::new(), x);
+        scope.apply("head", &Dense::new(self.tokens).no_bias(), x)
+    }
+}
