@@ -3,9 +3,9 @@
 //! evaluation in `f32` shows: the gradient of a bias before a normalization is 0, but what is
 //! computed is not.
 
-use gradus_graph::ops::{Binary, Op};
+use gradus_graph::ops::{Binary, Composite, Op};
 use gradus_graph::philox::{Rng, stream};
-use gradus_graph::{Node, NodeId};
+use gradus_graph::{Graph, Node, NodeId};
 
 use super::case::{Case, keeps_bits, literal, push};
 use crate::Error;
@@ -16,8 +16,16 @@ const TRIALS: usize = 4;
 impl Case {
     /// The values of a node in some evaluations in which rounding errors are made at random.
     pub(super) fn shaken(&self, node: NodeId) -> Result<Vec<Vec<f64>>, Error> {
+        let (nodes, at) = expanded(&self.nodes);
+        let Some(&node) = at.get(node.index()) else {
+            return Ok(Vec::new());
+        };
+        let case = Self {
+            nodes,
+            ..self.clone()
+        };
         let mut rng = Rng::new(0, stream("verify.shake", 0));
-        (0..TRIALS).map(|_| self.shake(node, &mut rng)).collect()
+        (0..TRIALS).map(|_| case.shake(node, &mut rng)).collect()
     }
 
     fn shake(&self, wanted: NodeId, rng: &mut Rng) -> Result<Vec<f64>, Error> {
@@ -48,6 +56,50 @@ impl Case {
         let values = self.tensors(&nodes, &self.feeds::<f64>(), &wanted)?;
         Ok(values.first().map_or_else(Vec::new, |v| v.to_f64()))
     }
+}
+
+/// The same with what composites are made of in their place, for their inner results are rounded
+/// too; and where each node is now.
+fn expanded(nodes: &[Node]) -> (Vec<Node>, Vec<NodeId>) {
+    let mut all = Vec::with_capacity(nodes.len());
+    let mut at: Vec<NodeId> = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        let inputs = node.inputs.iter();
+        let inputs = inputs.filter_map(|x| at.get(x.index()).copied());
+        let inputs = inputs.collect();
+        at.push(add(&mut all, node, inputs));
+    }
+    (all, at)
+}
+
+/// Adds a node of these inputs, or what it is made of.
+fn add(nodes: &mut Vec<Node>, node: &Node, inputs: Vec<NodeId>) -> NodeId {
+    let composite: &dyn Composite = match &node.op {
+        Op::Composite(op) => &**op,
+        Op::Attention(op) => op,
+        op => return push(nodes, op.clone(), inputs, node),
+    };
+    let graph = Graph::new();
+    let metas = inputs.iter().filter_map(|x| nodes.get(x.index()));
+    let vars: Vec<_> = metas
+        .map(|n| graph.input("x", n.meta.shape, n.meta.dtype))
+        .collect();
+    let result = composite.expand(&vars).id();
+    let mut at: Vec<NodeId> = Vec::new();
+    for inner in graph.nodes() {
+        let input = match inner.op {
+            Op::Input(i) => inputs.get(i as usize).copied(),
+            _ => None,
+        };
+        let id = input.unwrap_or_else(|| {
+            let inputs = inner.inputs.iter();
+            let inputs = inputs.filter_map(|x| at.get(x.index()).copied());
+            let inputs = inputs.collect();
+            add(nodes, &inner, inputs)
+        });
+        at.push(id);
+    }
+    at.get(result.index()).copied().unwrap_or(result)
 }
 
 /// A float times `1 ± step`; others stay.
