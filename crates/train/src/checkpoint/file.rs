@@ -1,6 +1,7 @@
 //! The file: what is written, and what is believed of what is read.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -157,10 +158,11 @@ impl fmt::Display for Matching {
     }
 }
 
-/// The arrays of parameters and states that the file has, too.
+/// The arrays of parameters and states that the file has, too, by the names that it has for them.
 pub(super) fn read_matching(
     path: &Path,
     kept: &[Kept],
+    theirs: impl Fn(&str) -> String,
 ) -> Result<(Vec<Option<Array>>, Matching), CheckpointError> {
     let bytes = fs::read(path)?;
     let file = SafeTensors::deserialize(&bytes).map_err(|source| CheckpointError::Format {
@@ -169,22 +171,26 @@ pub(super) fn read_matching(
     })?;
     let mut matching = Matching::default();
     let mut arrays = Vec::with_capacity(kept.len());
+    let mut asked = BTreeSet::new();
     for kept in kept {
-        let view = file.tensor(&kept.name);
-        arrays.push(match (kept.step(), view) {
-            (Some(_), _) => None,
-            (None, Err(_)) => {
+        if kept.step().is_some() {
+            arrays.push(None);
+            continue;
+        }
+        let name = theirs(&kept.name);
+        arrays.push(match file.tensor(&name) {
+            Err(_) => {
                 matching.missing.push(kept.name.clone());
                 None
             }
-            (None, Ok(view)) => {
+            Ok(view) => {
                 matching.loaded.push(kept.name.clone());
-                Some(array(kept, &kept.name, &view)?)
+                Some(array(kept, &name, &view)?)
             }
         });
+        asked.insert(name);
     }
-    let ours = |name: &str| kept.iter().any(|k| k.step().is_none() && k.name == name);
-    let others = file.names().into_iter().filter(|name| !ours(name));
+    let others = file.names().into_iter().filter(|n| !asked.contains(*n));
     let others = others.filter(|name| !name.starts_with(OPTIMIZER));
     matching.unexpected = others.map(str::to_owned).collect();
     matching.unexpected.sort_unstable();
@@ -220,23 +226,48 @@ fn array(
         found: view.shape().to_vec(),
         found_dtype: view.dtype().to_string(),
     };
-    // PyTorch counts batches in 64 bits.
-    let counts = (view.dtype(), kept.dtype) == (Dtype::I64, DType::I32);
-    if view.shape() != &kept.shape[..] || !(counts || view.dtype() == dtype(kept.dtype)) {
+    if view.shape() != &kept.shape[..] {
         return Err(mismatch());
     }
-    let words: Vec<u32> = if counts {
-        let (chunks, _) = view.data().as_chunks::<8>();
-        let narrow = |&b: &[u8; 8]| i32::try_from(i64::from_le_bytes(b)).map(i32::cast_unsigned);
-        let words = chunks.iter().map(narrow).collect::<Result<_, _>>();
-        words.map_err(|_| mismatch())?
-    } else if kept.dtype == DType::Bool {
-        view.data().iter().map(|&b| u32::from(b)).collect()
-    } else {
-        let (chunks, _) = view.data().as_chunks::<4>();
-        chunks.iter().map(|&b| u32::from_le_bytes(b)).collect()
+    let bytes = view.data();
+    let words: Vec<u32> = match (view.dtype(), kept.dtype) {
+        (Dtype::F32, DType::F32) | (Dtype::I32, DType::I32) | (Dtype::U32, DType::U32) => {
+            each(bytes, u32::from_le_bytes)
+        }
+        (Dtype::BOOL, DType::Bool) => bytes.iter().map(|&b| u32::from(b)).collect(),
+        (Dtype::F16, DType::F32) => each(bytes, |b| f16_to_f32(u16::from_le_bytes(b)).to_bits()),
+        // The upper half of an f32.
+        (Dtype::BF16, DType::F32) => each(bytes, |b| u32::from(u16::from_le_bytes(b)) << 16),
+        #[allow(clippy::cast_possible_truncation, reason = "rounds to the nearest f32")]
+        (Dtype::F64, DType::F32) => each(bytes, |b| (f64::from_le_bytes(b) as f32).to_bits()),
+        // PyTorch counts batches in 64 bits.
+        (Dtype::I64, DType::I32) => {
+            let narrow = each(bytes, |b| i32::try_from(i64::from_le_bytes(b)));
+            let words = narrow.into_iter().map(|n| n.map(i32::cast_unsigned));
+            words.collect::<Result<_, _>>().map_err(|_| mismatch())?
+        }
+        _ => return Err(mismatch()),
     };
     Array::from_words(kept.shape, kept.dtype, &words).map_err(|_| mismatch())
+}
+
+/// The f32 of the same value as these bits of an IEEE half: sign, 5 bits of exponent, 10 of
+/// fraction.
+fn f16_to_f32(bits: u16) -> f32 {
+    let (sign, exponent) = (u32::from(bits >> 15) << 31, bits >> 10 & 31);
+    let fraction = u32::from(bits & 1023);
+    let magnitude = match exponent {
+        0 => (fraction as f32 * (-24f32).exp2()).to_bits(),
+        31 => 255 << 23 | fraction << 13,
+        _ => (u32::from(exponent) + 127 - 15) << 23 | fraction << 13,
+    };
+    f32::from_bits(sign | magnitude)
+}
+
+/// What `N` bytes each stand for.
+fn each<const N: usize, T>(bytes: &[u8], element: impl Fn([u8; N]) -> T) -> Vec<T> {
+    let (chunks, _) = bytes.as_chunks::<N>();
+    chunks.iter().map(|&chunk| element(chunk)).collect()
 }
 
 const fn dtype(dtype: DType) -> Dtype {

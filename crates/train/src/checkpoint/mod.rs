@@ -40,11 +40,12 @@ impl Model {
     }
 
     /// Reads what [`Model::save`] wrote, or parameters alone from another program's safetensors
-    /// file of the same names and shapes.
+    /// file of the same names and shapes. Floats of 16 and 64 bits become those of 32.
     ///
     /// With the same optimizers, training then goes on with the bits of a run that was never
     /// interrupted. The vectors of another optimizer are left out and those of this one start
-    /// anew, with a line of log. Steps of the program's own must be defined before. On an error the model stays as it is.
+    /// anew, with a line of log. Steps of the program's own must be defined before. On an error
+    /// the model stays as it is.
     ///
     /// # Errors
     /// If the file cannot be read, is damaged, or its tensors are not those of the model; the
@@ -102,11 +103,33 @@ impl Model {
     ///
     /// # Errors
     /// If the file cannot be read or is damaged, or a tensor of the same name has another shape or
-    /// dtype: the error names it, and the model stays as it is.
+    /// a dtype that is none for it: the error names it, and the model stays as it is.
     pub fn load_matching(&mut self, path: impl AsRef<Path>) -> Result<Matching, Error> {
+        self.load_matching_as(path, str::to_owned)
+    }
+
+    /// As [`Model::load_matching`], from a file with names of its own: `theirs` gives the file's
+    /// name for each path of the model. Several paths may have one tensor, as where a file ties an
+    /// output layer to a table of tokens.
+    ///
+    /// ```no_run
+    /// # fn load(model: &mut gradus_train::Model) -> Result<(), gradus_train::Error> {
+    /// let matching = model.load_matching_as("model.safetensors", |path| format!("bert.{path}"))?;
+    /// println!("{matching}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Model::load_matching`].
+    pub fn load_matching_as(
+        &mut self,
+        path: impl AsRef<Path>,
+        theirs: impl Fn(&str) -> String,
+    ) -> Result<Matching, Error> {
         let path = path.as_ref();
         self.settle()?;
-        let found = file::read_matching(path, &self.kept);
+        let found = file::read_matching(path, &self.kept, theirs);
         let (arrays, matching) = found.map_err(|source| failed(path, source))?;
         self.put(&arrays)?;
         self.restart();
