@@ -43,6 +43,8 @@ pub use gradus_train::Error;
 /// What most programs need.
 pub mod prelude {
     pub use gradus_data::{Batch, Dataset, datasets};
+    #[cfg(feature = "tokenizers")]
+    pub use gradus_data::{TOKEN_MASK, TOKEN_TYPES, TOKENS, Tokenizer, TokenizerTraining};
     pub use gradus_graph::{
         Array, Border, DType, Graph, Init, Layer, Optimizer, Padding, Scope, Var,
     };

@@ -4,7 +4,8 @@ use gradus_graph::Array;
 
 /// Named arrays that share their first axis: what one step takes.
 ///
-/// [`Dataset::gather`](crate::Dataset::gather) makes one; so does the program itself:
+/// [`Dataset::gather`](crate::Dataset::gather) makes one, [`Dataset::from_inputs`](crate::Dataset::from_inputs)
+/// takes one for its inputs; the program makes one so:
 ///
 /// ```
 /// use gradus_data::Batch;
@@ -61,5 +62,14 @@ impl Batch {
     /// True if there are no samples.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl IntoIterator for Batch {
+    type Item = (String, Array);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.fields.into_iter()
     }
 }

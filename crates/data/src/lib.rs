@@ -19,8 +19,14 @@ mod error;
 mod field;
 pub mod idx;
 mod order;
+#[cfg(feature = "tokenizers")]
+mod tokenizer;
 
 pub use batch::Batch;
 pub use dataset::{Dataset, INPUT, Split, TARGET};
 pub use error::DataError;
 pub use order::{Batches, Order};
+#[cfg(feature = "tokenizers")]
+pub use tokenizer::{
+    TOKEN_MASK, TOKEN_TYPES, TOKENS, Text, Tokenizer, TokenizerError, TokenizerTraining, Tokens,
+};
