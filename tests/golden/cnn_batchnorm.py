@@ -5,9 +5,9 @@ same inputs; expected values are the float64 ones, rounded. Needs torch and safe
 """
 
 import hashlib
-import json
 import pathlib
 
+import manifest
 import torch
 from safetensors.torch import save_file
 
@@ -69,7 +69,4 @@ entry = {
     "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
     "tensors": entries,
 }
-manifest = HERE / "manifest.json"
-cases = json.loads(manifest.read_text())
-cases.pop(NAME, None)
-manifest.write_text(json.dumps(cases | {NAME: entry}, indent=2) + "\n")
+manifest.add(NAME, entry)

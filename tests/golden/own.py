@@ -9,28 +9,15 @@ A file holds many parts: inputs `in.PART.NAME`, taken in the order of their name
 """
 
 import hashlib
-import json
 import pathlib
 
+import manifest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
 HERE = pathlib.Path(__file__).parent
 torch.manual_seed(1)
-
-
-def text(cases):
-    """One tensor a line."""
-    def lines(mapping, indent):
-        rows = ",\n".join(f"{indent}  {json.dumps(k)}: {json.dumps(v)}" for k, v in mapping.items())
-        return f"{{\n{rows}\n{indent}}}"
-
-    def case(entry):
-        head = [f"    {json.dumps(k)}: {json.dumps(v)}" for k, v in entry.items() if k != "tensors"]
-        return "{\n" + ",\n".join(head + ['    "tensors": ' + lines(entry["tensors"], "    ")]) + "\n  }"
-
-    return "{\n" + ",\n".join(f"  {json.dumps(n)}: {case(c)}" for n, c in cases.items()) + "\n}\n"
 
 
 class File:
@@ -53,9 +40,7 @@ class File:
             "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
             "tensors": self.entries,
         }
-        manifest = HERE / "manifest.json"
-        cases = json.loads(manifest.read_text())
-        manifest.write_text(text(cases | {self.name: entry}))
+        manifest.add(self.name, entry)
 
     def part(self, part, f, inputs, params=None, constant=()):
         """`f(**inputs, **params)` and its gradients for all floats but those that are constant."""

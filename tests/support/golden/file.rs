@@ -51,6 +51,11 @@ impl File {
         })
     }
 
+    /// How the case was made.
+    pub(crate) fn params(&self) -> &serde_json::Value {
+        &self.manifest["params"]
+    }
+
     /// A stored tensor; integers are `i32`.
     pub(crate) fn get(&self, name: &str) -> Array {
         match self.tensors.get(name) {
