@@ -60,6 +60,6 @@ pub mod prelude {
         SmoothL1, StepDecay, TripletMargin, Upsample, Vars, Warmup, init, schedule,
     };
     pub use gradus_train::{
-        Compile, Device, Fit, History, IntoModel, Model, Params, Samples, Scores, params,
+        Compile, Device, Fit, Generate, History, IntoModel, Model, Params, Samples, Scores, params,
     };
 }

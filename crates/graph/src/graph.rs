@@ -67,6 +67,8 @@ pub struct StateInfo {
     pub meta: Meta,
     /// Its value before the first step.
     pub init: Scalar,
+    /// Does it last only while sequences are decoded? It is then no part of the model.
+    pub cache: bool,
 }
 
 /// A node that cannot be built: the first mistake in a graph.
@@ -250,14 +252,19 @@ impl Graph {
             let id = self.inner.borrow().state_nodes[i];
             return self.var(id);
         }
-        let index = count(self.inner.borrow().states.len());
-        let var = self.source(Op::State(index), meta);
-        let mut inner = self.inner.borrow_mut();
-        inner.states.push(StateInfo {
+        self.new_state(StateInfo {
             name: name.to_string(),
             meta,
             init,
-        });
+            cache: false,
+        })
+    }
+
+    pub(crate) fn new_state(&self, info: StateInfo) -> Var<'_> {
+        let index = count(self.inner.borrow().states.len());
+        let var = self.source(Op::State(index), info.meta);
+        let mut inner = self.inner.borrow_mut();
+        inner.states.push(info);
         inner.state_nodes.push(var.id());
         var
     }
@@ -457,7 +464,7 @@ impl Graph {
     }
 
     #[track_caller]
-    fn shape(&self, op: &'static str, shape: impl IntoShape) -> Option<Shape> {
+    pub(crate) fn shape(&self, op: &'static str, shape: impl IntoShape) -> Option<Shape> {
         let dims = shape.dims();
         let shape = Shape::try_new(&dims);
         if shape.is_none() {

@@ -5,6 +5,7 @@
 
 mod array;
 pub mod backend;
+mod decoding;
 mod dtype;
 mod grad;
 mod graph;
@@ -24,6 +25,7 @@ pub mod timeline;
 mod var;
 
 pub use array::{Array, ArrayError, Data};
+pub use decoding::Decoding;
 pub use dtype::{DType, Scalar};
 pub use grad::{grad, vjp};
 pub use graph::{BuildError, Graph, InputInfo, Node, NodeId, ParamInfo, StateInfo};

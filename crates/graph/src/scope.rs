@@ -1,8 +1,9 @@
 //! `Scope`: where a layer finds its parameters, state and random streams.
 
 use std::panic::Location;
+use std::rc::Rc;
 
-use crate::{DType, Graph, Init, IntoShape, Scalar, Var, ops};
+use crate::{DType, Decoding, Graph, Init, IntoShape, Scalar, Var, ops};
 
 /// A place in the tree of layers. Its path names parameters and states as PyTorch would:
 /// `layers.0.attn.weight`.
@@ -11,6 +12,7 @@ pub struct Scope<'g> {
     graph: &'g Graph,
     path: String,
     training: bool,
+    decoding: Option<Rc<Decoding<'g>>>,
 }
 
 /// A function from `Var` to `Var` with parameters. A plain struct of settings.
@@ -26,6 +28,15 @@ impl<'g> Scope<'g> {
             graph,
             path: String::new(),
             training,
+            decoding: None,
+        }
+    }
+
+    /// The top of the tree, where sequences are continued token by token.
+    pub fn decode(graph: &'g Graph, decoding: Decoding<'g>) -> Self {
+        Self {
+            decoding: Some(Rc::new(decoding)),
+            ..Self::root(graph, false)
         }
     }
 
@@ -37,6 +48,22 @@ impl<'g> Scope<'g> {
     /// True while tracing a training step; false for evaluation and prediction.
     pub const fn training(&self) -> bool {
         self.training
+    }
+
+    /// How `x` is continued, if it depends on tokens that are decoded: a layer in which positions
+    /// meet then has to keep what it needs of the earlier ones. `None` wherever `x` is there as a
+    /// whole: in training, evaluation and prediction, and for what an encoder makes of another
+    /// sequence.
+    pub fn decoding(&self, x: Var<'g>) -> Option<&Decoding<'g>> {
+        let decoding = self.decoding.as_deref()?;
+        decoding.reaches(x).then_some(decoding)
+    }
+
+    /// What a layer keeps between steps that decode: new at every call, and undefined in the first
+    /// step. [`Decoding::keep`] gives it a value.
+    #[track_caller]
+    pub fn cache(&self, name: &str, shape: impl IntoShape, dtype: DType) -> Var<'g> {
+        self.graph.cache(&self.join(name), shape, dtype)
     }
 
     /// The path, empty at the top.
@@ -59,6 +86,7 @@ impl<'g> Scope<'g> {
             graph: self.graph,
             path: self.join(name),
             training: self.training,
+            decoding: self.decoding.clone(),
         }
     }
 

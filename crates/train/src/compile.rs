@@ -209,6 +209,7 @@ impl Compile {
             None => Device::best()?,
         };
         let spec = Spec {
+            network: Arc::clone(&network),
             inputs: self.inputs,
             classes: self.classes,
             loss: self.loss,

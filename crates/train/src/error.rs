@@ -42,6 +42,12 @@ pub enum Error {
         /// What is wrong and what to do.
         message: String,
     },
+    /// Sequences that cannot be continued.
+    #[error("cannot generate: {message}")]
+    Generate {
+        /// What is wrong and what was expected.
+        message: String,
+    },
     /// An environment variable holds something else than it may.
     #[error("{name}={value}: expected {expected}")]
     Environment {

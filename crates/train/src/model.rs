@@ -16,7 +16,7 @@ use crate::spec::{Field, Spec};
 use crate::step::Definition;
 use crate::supervised::TRAIN;
 use crate::trace::{self, First, Key, Layout, Leaves, Place};
-use crate::{Device, Error, Scores};
+use crate::{Device, Error, Scores, generate};
 
 /// Reports that are kept for [`Model::wait`].
 const REPORTS: usize = 1000;
@@ -38,6 +38,8 @@ pub struct Model {
     plan: Arc<Plan>,
     /// One for each phase of the optimizer, if it has several.
     programs: BTreeMap<(Key, usize), Handle>,
+    /// Plans that decode, by the input that is decoded.
+    pub(crate) generators: BTreeMap<(String, generate::Key), generate::Prepared>,
     /// Steps done, of all kinds.
     pub(crate) step: u32,
     /// Epochs of `fit` done.
@@ -83,6 +85,7 @@ impl Model {
             output: planned.prediction,
             plan: Arc::clone(&planned.plan),
             programs: BTreeMap::new(),
+            generators: BTreeMap::new(),
             step: 0,
             epoch: 0,
             reports: VecDeque::new(),

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use gradus_data::{Batch, Dataset};
 use gradus_graph::backend::StepRow;
 use gradus_graph::{Array, DType, Graph, Shape, Var, step_row};
-use gradus_nn::Loss;
+use gradus_nn::{Loss, Network};
 
 use crate::Error;
 use crate::compile::Sabotage;
 
 /// What was set at `compile` for all steps.
 pub(crate) struct Spec {
+    pub(crate) network: Arc<dyn Network>,
     pub(crate) inputs: Vec<Field>,
     pub(crate) classes: Option<usize>,
     pub(crate) loss: Option<Arc<dyn Loss>>,
@@ -77,24 +78,29 @@ impl Spec {
     /// `first` is the position of its batch in the order of the resident data set, `optimizer`
     /// what the optimizer has to say.
     pub(crate) fn row(&self, step: u32, first: u32, optimizer: &[f32]) -> StepRow {
-        let mut row = [0; step_row::WORDS];
-        let fixed = [
-            (step_row::STEP, step),
-            (step_row::SEED_LOW, (self.seed & u64::from(u32::MAX)) as u32),
-            (step_row::SEED_HIGH, (self.seed >> 32) as u32),
-            (step_row::BATCH, first),
-        ];
-        let optimizer = optimizer.iter().map(|word| word.to_bits());
-        for (at, word) in fixed
-            .into_iter()
-            .chain((step_row::OPTIMIZER..).zip(optimizer))
-        {
-            if let Some(slot) = row.get_mut(at as usize) {
-                *slot = word;
-            }
-        }
-        row
+        row(self.seed, step, first, optimizer)
     }
+}
+
+/// The same with another seed.
+pub(crate) fn row(seed: u64, step: u32, first: u32, optimizer: &[f32]) -> StepRow {
+    let mut row = [0; step_row::WORDS];
+    let fixed = [
+        (step_row::STEP, step),
+        (step_row::SEED_LOW, (seed & u64::from(u32::MAX)) as u32),
+        (step_row::SEED_HIGH, (seed >> 32) as u32),
+        (step_row::BATCH, first),
+    ];
+    let optimizer = optimizer.iter().map(|word| word.to_bits());
+    for (at, word) in fixed
+        .into_iter()
+        .chain((step_row::OPTIMIZER..).zip(optimizer))
+    {
+        if let Some(slot) = row.get_mut(at as usize) {
+            *slot = word;
+        }
+    }
+    row
 }
 
 /// Refuses a batch that lacks one of the fields, or has another; gives its number of samples.

@@ -42,7 +42,7 @@ impl Leaves {
 
     /// Declares all leaves in a new graph, so that they have the same numbers in every graph of
     /// a model, whatever part of it the graph uses.
-    fn declare(&self, graph: &Graph) {
+    pub(crate) fn declare(&self, graph: &Graph) {
         for param in &self.params {
             again(graph, param);
         }

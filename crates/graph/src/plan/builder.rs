@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::build::{PlanError, Request};
 use super::kernel::{Fragment, Kernel, KernelKind, Operand, TakeKernel};
-use super::{Bill, Buffer, BufferId, Input, Plan, Role, Value, ValueId, bill, bind, memory};
+use super::{Bill, Buffer, BufferId, Input, Plan, Role, Value, ValueId, bill, bind, home, memory};
 use crate::ops::{Meta, Op};
 use crate::passes::Ir;
 use crate::{DType, Graph, Node, NodeId, Shape};
@@ -127,9 +127,8 @@ impl Builder {
             self.leaf_values
                 .insert((1, u32::try_from(i).unwrap_or(u32::MAX)), value);
         }
-        for (i, state) in graph.states().into_iter().enumerate() {
-            let number = u32::try_from(i).unwrap_or(u32::MAX);
-            let value = self.appended(state.name, state.meta, Role::States);
+        for ((number, state), role) in (0..).zip(graph.states()).zip(home::of_states(graph)) {
+            let value = self.appended(state.name, state.meta, role);
             self.leaf_values.insert((2, number), value);
             self.state_values.insert(number, value);
         }

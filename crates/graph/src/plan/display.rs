@@ -258,6 +258,7 @@ impl fmt::Display for Role {
             Self::Grads(s) => write!(f, "grads[{s}]"),
             Self::OptimizerState(k, s) => write!(f, "state{k}[{s}]"),
             Self::States => f.write_str("states"),
+            Self::Cache(i) => write!(f, "cache[{i}]"),
             Self::Literals => f.write_str("literals"),
             Self::Slot(i) => write!(f, "slot[{i}]"),
             Self::Outputs => f.write_str("outputs"),

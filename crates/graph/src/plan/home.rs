@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Role;
 use super::build::{Destination, Request};
 use super::cluster::{Clusters, strip};
-use crate::NodeId;
 use crate::ops::{Meta, Op};
 use crate::passes::Ir;
+use crate::{Graph, NodeId};
 
 /// Bytes of the largest tensor that shares a binding.
 const SMALL: usize = 16 << 10;
@@ -22,13 +22,25 @@ pub(super) fn is_small(meta: &Meta) -> bool {
     meta.bytes() <= SMALL
 }
 
+/// The buffer of each state of a graph. A cache has one of its own: several may be more than a
+/// binding holds.
+pub(super) fn of_states(graph: &Graph) -> Vec<Role> {
+    let mut caches = 0..;
+    let states = graph.states();
+    let role = |cache: bool| match cache {
+        true => Role::Cache(caches.next().unwrap_or_default()),
+        false => Role::States,
+    };
+    states.iter().map(|state| state.cache).map(role).collect()
+}
+
 /// The buffers of leaves and results.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Homes {
     /// For each parameter.
     params: Vec<Option<Role>>,
-    /// The states', if one binding can hold all of them.
-    states: Option<Role>,
+    /// For each state; none if no binding can hold all of them.
+    states: Vec<Role>,
     /// Of results that are wanted: all that each is written to.
     roots: BTreeMap<NodeId, Vec<Role>>,
 }
@@ -38,7 +50,9 @@ impl Homes {
         let shard = |name: &str| request.slabs.find(name).map(|s| s.shard);
         let params = request.graph.params();
         let states = request.graph.states();
-        let bytes: u64 = states.iter().map(|s| s.meta.bytes() as u64 + 256).sum();
+        let places = of_states(request.graph);
+        let kept = states.iter().filter(|s| !s.cache);
+        let bytes: u64 = kept.map(|s| s.meta.bytes() as u64 + 256).sum();
         let mut roots: BTreeMap<NodeId, Vec<Role>> = BTreeMap::new();
         for (destination, &root) in destinations.iter().zip(&ir.roots) {
             let home = match destination {
@@ -48,7 +62,7 @@ impl Homes {
                 }
                 Destination::Output(_) => Some(Role::Outputs),
                 Destination::Ring(..) => Some(Role::Ring),
-                Destination::State(_) => Some(Role::States),
+                Destination::State(i) => places.get(*i as usize).cloned(),
                 Destination::Value(_) => None,
             };
             roots.entry(strip(ir, root)).or_default().extend(home);
@@ -58,7 +72,10 @@ impl Homes {
                 .iter()
                 .map(|p| shard(&p.name).map(Role::Params))
                 .collect(),
-            states: (bytes <= request.target.max_binding_bytes).then_some(Role::States),
+            states: match bytes <= request.target.max_binding_bytes {
+                true => places,
+                false => Vec::new(),
+            },
             roots,
         }
     }
@@ -70,7 +87,7 @@ impl Clusters<'_> {
         let homes = &self.homes;
         match self.node(id).op {
             Op::Param(i) => homes.params.get(i as usize).cloned().flatten(),
-            Op::State(_) => homes.states.clone(),
+            Op::State(i) => homes.states.get(i as usize).cloned(),
             Op::Input(_) | Op::Literal(_) | Op::ParamRows { .. } => None,
             _ => match homes.roots.get(&id).map(Vec::as_slice) {
                 Some(roles) => roles.iter().find(|r| matches!(r, Role::Grads(_))).cloned(),

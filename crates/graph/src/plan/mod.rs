@@ -136,6 +136,9 @@ pub enum Role {
     OptimizerState(usize, usize),
     /// All states of the model.
     States,
+    /// What steps that decode hand on: the number among a plan's caches. Undefined before the
+    /// first of them.
+    Cache(usize),
     /// Constants, written once.
     Literals,
     /// Intermediate results, shared over time.

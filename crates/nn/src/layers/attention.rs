@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gradus_graph::{AttentionOptions, DType, Init, Layer, Scope, Var};
+use gradus_graph::{AttentionOptions, DType, Decoding, Init, Layer, Scope, Var};
 
 use super::position::{Rotary, sequence};
 use crate::Dense;
@@ -204,36 +204,108 @@ impl MultiHeadAttention {
             let y = bias.map_or(y, |bias| y + some(bias));
             y.reshape([x.dim(0), x.dim(1), count, width])
         };
-        let part = |x: Var<'g>, first, last| x.slice_axis(2, first, last);
-        let y = match (to.memory, self.rotary) {
-            (None, None) => project(x, 0, all).self_attention(self.heads, groups, &options),
-            (None, Some(rotary)) => {
-                let heads = project(x, 0, all);
-                let (turned, values) = (self.heads + groups, heads.dim(2));
-                let turned_heads = rotary.rotate(part(heads, 0, turned));
-                turned_heads
-                    .concat(&[part(heads, turned, values)], 2)
-                    .self_attention(self.heads, groups, &options)
-            }
-            (Some(memory), rotary) => {
-                let (q, kv) = (
-                    project(x, 0, self.heads),
-                    project(memory, self.heads, 2 * groups),
-                );
-                match rotary {
-                    None => q.cross_attention(kv, &options),
-                    Some(rotary) => {
-                        let k = rotary.rotate(part(kv, 0, groups));
-                        let v = part(kv, groups, 2 * groups);
-                        rotary.rotate(q).attention(k, v, &options)
+        let cache = |name, positions| {
+            let shape = [x.dim(0), positions, 2 * groups, width];
+            scope.cache(name, shape, DType::F32)
+        };
+        let y = match (to.memory, scope.decoding(x)) {
+            (None, None) => self
+                .turned(scope, project(x, 0, all), self.heads + groups)
+                .self_attention(self.heads, groups, &options),
+            (None, Some(decoding)) => {
+                self.check_decoded(x, to, decoding)?;
+                let heads = self.turned(scope, project(x, 0, all), self.heads + groups);
+                let new = heads.slice_axis(2, self.heads, all);
+                let kept = decoding.write(cache("keys_values", decoding.capacity()), new);
+                match decoding.begins() {
+                    true => heads.self_attention(self.heads, groups, &options),
+                    false => {
+                        let options = options.causal(false).mask(decoding.visible());
+                        let q = heads.slice_axis(2, 0, self.heads);
+                        q.cross_attention(kept, &options)
                     }
                 }
+            }
+            (Some(memory), decoding) => {
+                let q = self.turned(scope, project(x, 0, self.heads), self.heads);
+                let computed =
+                    || self.turned(scope, project(memory, self.heads, 2 * groups), groups);
+                let kv = match decoding {
+                    None => computed(),
+                    Some(decoding) => {
+                        self.check_memory(scope, memory)?;
+                        let cache = cache("memory", memory.dim(1));
+                        // What is attended to stays the same: computed once.
+                        if decoding.begins() {
+                            decoding.keep(cache, computed());
+                        }
+                        scope.latest(cache)
+                    }
+                };
+                q.cross_attention(kv, &options)
             }
         };
         let y = y.reshape([x.dim(0), x.dim(1), self.heads * width]);
         let out = Dense::new(features).weight_init(Shared(Arc::clone(&self.weight)));
         let out = if self.bias { out } else { out.no_bias() };
         Ok(scope.apply("out_proj", &out, y))
+    }
+
+    /// Heads `[B, T, heads, D]`, the first of them turned by their positions.
+    #[track_caller]
+    fn turned<'g>(&self, scope: &Scope<'g>, heads: Var<'g>, first: usize) -> Var<'g> {
+        let Some(rotary) = self.rotary else {
+            return heads;
+        };
+        let all = heads.dim(2);
+        let some = heads.slice_axis(2, 0, first);
+        let some = match scope.decoding(heads).filter(|d| !d.begins()) {
+            Some(decoding) => rotary.rotate_at(some, decoding),
+            None => rotary.rotate(some),
+        };
+        match first == all {
+            true => some,
+            false => some.concat(&[heads.slice_axis(2, first, all)], 2),
+        }
+    }
+
+    /// What attention to itself must be to be decoded token by token.
+    fn check_decoded(
+        &self,
+        x: Var<'_>,
+        to: Attend<'_>,
+        decoding: &Decoding<'_>,
+    ) -> Result<(), String> {
+        if !self.causal {
+            return Err(
+                "a sequence that is decoded token by token has no later tokens to attend to: make \
+                 the attention causal"
+                    .into(),
+            );
+        }
+        if to.mask.is_some() || to.keys.is_some() {
+            return Err("a sequence that is decoded token by token takes no masks".into());
+        }
+        match x.dim(1) == decoding.length() {
+            true => Ok(()),
+            false => Err(format!(
+                "{} tokens are decoded, but the sequence is {}",
+                decoding.length(),
+                x.shape()
+            )),
+        }
+    }
+
+    /// The same of attention to another sequence.
+    fn check_memory<'g>(&self, scope: &Scope<'g>, memory: Var<'g>) -> Result<(), String> {
+        let problem = match scope.decoding(memory) {
+            Some(_) => "depends on the tokens that are decoded",
+            None if self.causal => "is attended to causally",
+            None => return Ok(()),
+        };
+        Err(format!(
+            "while tokens are decoded one by one, another sequence must stay the same, but it {problem}"
+        ))
     }
 
     fn options<'g>(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gradus_graph::{Array, DType, Init, Layer, Scope, Var};
+use gradus_graph::{Array, DType, Decoding, Init, Layer, Scope, Var};
 
 use crate::init::{Normal, Shared};
 
@@ -44,7 +44,8 @@ impl Layer for LearnedPositions {
             return fail(message);
         }
         let (length, width) = (x.dim(1), x.dim(2));
-        if length > self.positions {
+        let decoding = scope.decoding(x);
+        if length > self.positions && decoding.is_none() {
             return fail(format!(
                 "a sequence {} has {length} positions, but there are vectors for {}",
                 x.shape(),
@@ -53,7 +54,13 @@ impl Layer for LearnedPositions {
         }
         let weight = Shared(Arc::clone(&self.weight));
         let weight = scope.param("weight", [self.positions, width], weight);
-        x + weight.slice_axis(0, 0, length)
+        match decoding {
+            None => x + weight.slice_axis(0, 0, length),
+            Some(decoding) => {
+                decoding.at_most(self.positions);
+                x + weight.gather(decoding.positions())
+            }
+        }
     }
 }
 
@@ -81,13 +88,16 @@ impl Layer for SinusoidalPositions {
         if width % 2 != 0 {
             return fail(format!("{} has an odd number of features", x.shape()));
         }
-        let [cos, sin] = waves(length, width, 10_000.0);
+        let decoding = scope.decoding(x);
+        let positions = decoding.map_or(length, Decoding::capacity);
+        let [cos, sin] = waves(positions, width, 10_000.0);
         let pairs = sin.into_iter().zip(cos).flat_map(|(s, c)| [s, c]);
         let pairs = pairs.collect::<Vec<f32>>();
-        match Array::new([length, width], pairs) {
-            Ok(table) => x + scope.graph().literal(table),
-            Err(e) => fail(e.to_string()),
-        }
+        let table = match Array::new([positions, width], pairs) {
+            Ok(table) => scope.graph().literal(table),
+            Err(e) => return fail(e.to_string()),
+        };
+        x + decoding.map_or(table, |decoding| table.gather(decoding.positions()))
     }
 }
 
@@ -123,6 +133,17 @@ impl Rotary {
     /// Turns heads `[B, T, H, D]`, `D` even, of positions from 0 on.
     #[track_caller]
     pub fn rotate<'g>(&self, x: Var<'g>) -> Var<'g> {
+        self.turn(x, None)
+    }
+
+    /// Turns heads `[B, T, H, D]`, `D` even, of the positions that are decoded.
+    #[track_caller]
+    pub fn rotate_at<'g>(&self, x: Var<'g>, decoding: &Decoding<'g>) -> Var<'g> {
+        self.turn(x, Some(decoding))
+    }
+
+    #[track_caller]
+    fn turn<'g>(&self, x: Var<'g>, decoding: Option<&Decoding<'g>>) -> Var<'g> {
         if x.is_poisoned() {
             return x;
         }
@@ -142,10 +163,14 @@ impl Rotary {
             );
         }
         let half = width / 2;
+        let positions = decoding.map_or(shape[1], Decoding::capacity);
         let tables =
-            waves(shape[1], width, self.base).map(|table| Array::new([shape[1], 1, half], table));
+            waves(positions, width, self.base).map(|table| Array::new([positions, 1, half], table));
         let [cos, sin] = match tables {
-            [Ok(cos), Ok(sin)] => [cos, sin].map(|table| graph.literal(table)),
+            [Ok(cos), Ok(sin)] => [cos, sin].map(|table| {
+                let table = graph.literal(table);
+                decoding.map_or(table, |decoding| table.gather(decoding.positions()))
+            }),
             [Err(e), _] | [_, Err(e)] => return graph.fail("rotary", e.to_string()),
         };
         let (a, b) = (x.slice_axis(3, 0, half), x.slice_axis(3, half, width));

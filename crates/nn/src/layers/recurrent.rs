@@ -1,6 +1,6 @@
 //! Recurrent layers, unrolled over time.
 
-use gradus_graph::{DType, Layer, Scope, Var};
+use gradus_graph::{DType, Decoding, Layer, Scope, Var};
 
 use super::position::sequence;
 use crate::init::Uniform;
@@ -57,6 +57,14 @@ pub struct Unrolled<'g> {
     pub hidden: Var<'g>,
     /// The same of an LSTM's cells.
     pub cell: Option<Var<'g>>,
+}
+
+/// How a layer walks over time.
+#[derive(Clone, Copy)]
+struct Way<'g> {
+    reverse: bool,
+    /// Which steps count, `[B, T]`; all if there is none.
+    present: Option<Var<'g>>,
 }
 
 impl Recurrent {
@@ -123,9 +131,10 @@ impl Recurrent {
         cell: Option<Var<'g>>,
     ) -> Unrolled<'g> {
         let given = [Some(x), hidden, cell];
+        let decoding = scope.decoding(x);
         let bad = match given.into_iter().flatten().find(Var::is_poisoned) {
             Some(bad) => Some(bad),
-            None => match self.check(x, hidden, cell) {
+            None => match self.check(x, hidden, cell, decoding) {
                 Ok(()) => None,
                 Err(message) => Some(scope.graph().fail("recurrent", message)),
             },
@@ -143,6 +152,7 @@ impl Recurrent {
             Some(all) => all.slice_axis(0, i, i + 1).reshape([batch, hidden_size]),
             None => zeros(),
         };
+        let present = decoding.and_then(Decoding::present);
         let (mut hiddens, mut cells) = (Vec::new(), Vec::new());
         let mut input = x;
         for layer in 0..self.layers {
@@ -152,9 +162,24 @@ impl Recurrent {
             let mut sides = Vec::new();
             for direction in 0..self.directions() {
                 let i = layer * self.directions() + direction;
-                let states = [start(hidden, i), start(cell, i)];
+                let mut states = [start(hidden, i), start(cell, i)];
                 let name = format!("l{layer}{}", if direction == 1 { "_reverse" } else { "" });
-                let (steps, [h, c]) = self.layer(scope, &name, input, states, direction == 1);
+                let caches = decoding.map(|decoding| (decoding, self.caches(scope, &name, batch)));
+                if let Some((_, caches)) = caches.as_ref().filter(|(d, _)| !d.begins()) {
+                    states
+                        .iter_mut()
+                        .zip(caches)
+                        .for_each(|(state, &cache)| *state = cache);
+                }
+                let way = Way {
+                    reverse: direction == 1,
+                    present,
+                };
+                let (steps, [h, c]) = self.layer(scope, &name, input, states, way);
+                if let Some((decoding, caches)) = caches {
+                    let last = caches.into_iter().zip([h, c]);
+                    last.for_each(|(cache, last)| decoding.keep(cache, last));
+                }
                 sides.push(steps);
                 hiddens.push(h.reshape([1, batch, hidden_size]));
                 cells.push(c.reshape([1, batch, hidden_size]));
@@ -168,6 +193,20 @@ impl Recurrent {
         }
     }
 
+    /// What a layer hands on to the next step of decoding: hidden states, and cells if it has them.
+    #[track_caller]
+    fn caches<'g>(&self, scope: &Scope<'g>, name: &str, batch: usize) -> Vec<Var<'g>> {
+        let kinds: &[&str] = match self.cell {
+            Cell::Lstm => &["hidden", "cell"],
+            _ => &["hidden"],
+        };
+        let cache = |kind: &&str| {
+            let name = format!("{kind}_{name}");
+            scope.cache(&name, [batch, self.hidden], DType::F32)
+        };
+        kinds.iter().map(cache).collect()
+    }
+
     /// One layer in one direction: its states at all times, and the last ones.
     fn layer<'g>(
         &self,
@@ -175,7 +214,7 @@ impl Recurrent {
         name: &str,
         x: Var<'g>,
         [mut h, mut c]: [Var<'g>; 2],
-        reverse: bool,
+        Way { reverse, present }: Way<'g>,
     ) -> (Var<'g>, [Var<'g>; 2]) {
         let (batch, length, size) = (x.dim(0), x.dim(1), self.hidden);
         let all = self.gates() * size;
@@ -202,6 +241,7 @@ impl Recurrent {
             let t = if reverse { length - 1 - step } else { step };
             let a = inputs.slice_axis(0, t, t + 1).reshape([batch, all]);
             let b = biased(h.matmul(from_state.transpose()), bias_state);
+            let before = [h, c];
             h = match self.cell {
                 Cell::Tanh => (a + b).tanh(),
                 Cell::Relu => (a + b).relu(),
@@ -216,6 +256,11 @@ impl Recurrent {
                     n + z * (h - n)
                 }
             };
+            if let Some(present) = present {
+                // Padding changes no state.
+                let here = present.slice_axis(1, t, t + 1);
+                [h, c] = [(h, before[0]), (c, before[1])].map(|(new, old)| here.select(new, old));
+            }
             steps.push(h.reshape([batch, 1, size]));
         }
         if reverse {
@@ -229,8 +274,20 @@ impl Recurrent {
         x: Var<'_>,
         hidden: Option<Var<'_>>,
         cell: Option<Var<'_>>,
+        decoding: Option<&Decoding<'_>>,
     ) -> Result<(), String> {
         sequence(x)?;
+        if let Some(decoding) = decoding {
+            if self.bidirectional {
+                return Err("a sequence that is decoded token by token has no way back".into());
+            }
+            if x.dim(1) != decoding.length() {
+                let (length, shape) = (decoding.length(), x.shape());
+                return Err(format!(
+                    "{length} tokens are decoded, but the sequence is {shape}"
+                ));
+            }
+        }
         if self.hidden == 0 || self.layers == 0 || x.dim(1) == 0 || x.dim(2) == 0 {
             return Err(format!(
                 "needs at least 1 hidden unit, layer, step and feature, found {} units, {} layers \

@@ -92,6 +92,7 @@ pub(super) fn is_persistent(role: &Role) -> bool {
             | Role::Grads(_)
             | Role::OptimizerState(..)
             | Role::States
+            | Role::Cache(_)
             | Role::Resident(_)
             | Role::Order
     )
