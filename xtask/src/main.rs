@@ -10,6 +10,7 @@ mod dump;
 #[path = "../../examples/shared/gpt.rs"]
 mod gpt;
 mod networks;
+mod ops;
 mod plan;
 
 use anyhow::{Result, bail};
@@ -37,6 +38,11 @@ const TASKS: &[Task] = &[
         name: "bill",
         help: "recomputes the bill of a printed plan and compares",
         run: bill::run,
+    },
+    Task {
+        name: "ops",
+        help: "prints docs/ops.md",
+        run: ops::run,
     },
 ];
 

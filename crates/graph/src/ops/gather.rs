@@ -22,6 +22,7 @@ impl Gather {
         Ok(Meta::new(shape, x.dtype))
     }
 
+    /// The ordered sum of `dy` into the rows of the table; see [`ScatterAdd`].
     pub(crate) fn vjp<'g>(&self, x: Var<'g>, index: Var<'g>, dy: Var<'g>) -> Var<'g> {
         dy.apply(Op::ScatterAdd(ScatterAdd { rows: x.shape()[0] }), &[index])
     }
@@ -52,6 +53,7 @@ impl ScatterAdd {
         Ok(Meta::new(shape, x.dtype))
     }
 
+    /// The rows of `dy` that each position was added to; see [`Gather`].
     pub(crate) fn vjp<'g>(&self, index: Var<'g>, dy: Var<'g>) -> Var<'g> {
         dy.apply(Op::Gather(Gather), &[index])
     }

@@ -43,6 +43,7 @@ impl MatMul {
         Ok(Meta::new(shape, DType::F32))
     }
 
+    /// `da = dy xᵀ`, `dx = aᵀ dy`, each stored as its operand is.
     pub(crate) fn vjp<'g>(&self, a: Var<'g>, b: Var<'g>, dy: Var<'g>) -> [Var<'g>; 2] {
         let t = |x: Var<'g>, yes: bool| if yes { x.transpose() } else { x };
         let (ma, mb) = (t(a, self.trans_a), t(b, self.trans_b));

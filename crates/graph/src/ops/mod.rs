@@ -94,9 +94,11 @@ pub enum Op {
     Unary(Unary),
     /// A pointwise op of two arguments of one shape.
     Binary(Binary),
-    /// `[condition, then, otherwise]`, all of one shape.
+    /// `[condition, then, otherwise]`, all of one shape: `then` where the condition holds. The
+    /// gradient goes to the one that was taken.
     Select,
-    /// Conversion; float to integer truncates and saturates, NaN gives 0.
+    /// Conversion; float to integer truncates and saturates, NaN gives 0. From a float to a float
+    /// the gradient stays.
     Cast(DType),
     /// Passes indices in `0..bound`; others become 0 and are recorded as an error of the step.
     CheckIndex {

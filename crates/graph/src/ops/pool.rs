@@ -32,6 +32,7 @@ impl Composite for FirstMax {
         x[0].max(&[-1])
     }
 
+    /// `dy` at the first of the largest, else 0.
     fn vjp<'g>(&self, x: &[Var<'g>], y: Var<'g>, dy: Var<'g>) -> Vec<Option<Var<'g>>> {
         let shape = x[0].shape();
         let last = shape.rank() - 1;

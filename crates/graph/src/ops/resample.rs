@@ -139,6 +139,7 @@ impl Composite for Resample {
         axes.fold(x[0], |x, axis| pick(x, &[axis]))
     }
 
+    /// The transpose: see [`Resample::back`].
     fn vjp<'g>(&self, _: &[Var<'g>], _: Var<'g>, dy: Var<'g>) -> Vec<Option<Var<'g>>> {
         let back = Self {
             back: !self.back,

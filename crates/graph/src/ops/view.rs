@@ -3,7 +3,7 @@
 use super::{Meta, Op};
 use crate::{Scalar, Shape, Var};
 
-/// The same elements, in row-major order, under another shape.
+/// The same elements, in row-major order, under another shape, as the gradient is back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reshape {
     /// The new shape.
@@ -45,6 +45,7 @@ impl Expand {
         Ok(Meta::new(self.shape, x.dtype))
     }
 
+    /// Summed over the axes that were repeated.
     pub(crate) fn vjp<'g>(&self, x: Var<'g>, dy: Var<'g>) -> Var<'g> {
         let axes: Vec<isize> = (0isize..)
             .zip(x.shape().iter().zip(self.shape.iter()))
@@ -85,6 +86,7 @@ impl Permute {
         inverse
     }
 
+    /// The order that undoes this one.
     pub(crate) fn vjp<'g>(&self, dy: Var<'g>) -> Var<'g> {
         dy.apply(
             Op::Permute(Self {
@@ -167,6 +169,7 @@ impl Flip {
         }
     }
 
+    /// Reversed again.
     pub(crate) fn vjp<'g>(&self, dy: Var<'g>) -> Var<'g> {
         dy.apply(Op::Flip(self.clone()), &[])
     }
@@ -204,6 +207,7 @@ impl Pad {
         Ok(Meta::new(shape, x.dtype))
     }
 
+    /// The part that `x` is.
     pub(crate) fn vjp<'g>(&self, x: Var<'g>, dy: Var<'g>) -> Var<'g> {
         let stop: Vec<usize> = self
             .before
@@ -252,6 +256,7 @@ impl Concat {
         ))
     }
 
+    /// The part that each input is.
     pub(crate) fn vjp<'g>(&self, x: &[Var<'g>], dy: Var<'g>) -> Vec<Option<Var<'g>>> {
         let mut start = 0;
         x.iter()

@@ -98,6 +98,7 @@ impl Slide {
         Ok(Meta::new(x.shape.with_axis(self.axis, to), x.dtype))
     }
 
+    /// The same window in the other direction, with zeros outside.
     pub(crate) fn vjp<'g>(&self, dy: Var<'g>) -> Var<'g> {
         let back = Self {
             back: !self.back,

@@ -26,6 +26,10 @@ pub const EXCLUDED: f32 = f32::MIN / 2.0;
 /// query may attend, or f32 and added; each of its axes `[B, H, T, S]` may be 1. A key whose additive
 /// mask is below half the lowest f32 is excluded. A query without keys has the result 0.
 ///
+/// Its kernels keep the matrix of weights out of memory. Where they have no room it is expanded into
+/// products and a softmax: on a GPU for heads that are wider than 128, on a software device also for
+/// more keys or queries than its loops may have steps.
+///
 /// Sources: Vaswani et al. (2017), arXiv:1706.03762; Dao et al. (2022), arXiv:2205.14135; grouped
 /// queries: Ainslie et al. (2023), arXiv:2305.13245.
 #[derive(Clone, Debug, PartialEq)]
@@ -272,6 +276,8 @@ impl Composite for Attention {
         expand::expand(self, x)
     }
 
+    /// With `δᵢ = yᵢ·dyᵢ` and `dpᵢⱼ = dyᵢ·vⱼ`: `dsᵢⱼ = pᵢⱼ (dpᵢⱼ − δᵢ)`, `dq = scale · ds k`,
+    /// `dk = scale · dsᵀ q`, `dv = pᵀ dy`; `ds` is also that of an additive mask.
     fn vjp<'g>(&self, x: &[Var<'g>], y: Var<'g>, dy: Var<'g>) -> Vec<Option<Var<'g>>> {
         if self.part != AttentionPart::Output {
             return crate::grad::vjp(self.expand(x), dy, x);
