@@ -12,6 +12,9 @@
 
 mod conv;
 mod figure;
+mod generate;
+#[path = "../examples/shared/gpt.rs"]
+mod gpt;
 mod harness;
 mod machine;
 mod matmul;
@@ -59,6 +62,7 @@ const MEASUREMENTS: &[Measurement] = &[
     #[cfg(feature = "gpu")]
     submit::figures,
     profile::figures,
+    generate::figures,
 ];
 
 fn main() -> Result<()> {

@@ -87,19 +87,19 @@ fn model(net: Net, device: &Device, length: usize) -> Result<Model, gradus::Erro
 }
 
 /// The scores after a prefix, by the network as a whole.
-fn whole(model: &mut Model, prefix: &[u32], length: usize) -> Result<Vec<f32>, Failed> {
-    let mut tokens: Vec<i32> = prefix.iter().map(|&t| t.cast_signed()).collect();
+fn whole(model: &mut Model, prefix: &[i32], length: usize) -> Result<Vec<f32>, Failed> {
+    let mut tokens: Vec<i32> = prefix.to_vec();
     tokens.resize(length, 0);
     let scores = model.predict(&Array::new([1, length], tokens)?)?;
     Ok(scores.as_f32()?[(prefix.len() - 1) * TOKENS..][..TOKENS].to_vec())
 }
 
-fn first_largest(scores: &[f32]) -> u32 {
+fn first_largest(scores: &[f32]) -> i32 {
     let best = (0..scores.len()).fold(0, |best, i| if scores[i] > scores[best] { i } else { best });
-    u32::try_from(best).unwrap()
+    i32::try_from(best).unwrap()
 }
 
-fn prompts() -> Vec<Vec<u32>> {
+fn prompts() -> Vec<Vec<i32>> {
     vec![vec![5, 17, 3, 28, 11], vec![2], vec![9, 9, 0]]
 }
 
@@ -114,7 +114,7 @@ fn close(found: &[f32], expected: &[f32]) -> Result<(), String> {
 /// Tokens and scores of cached steps are those of the whole network.
 fn equals_the_whole(
     net: Net,
-    prompts: &[Vec<u32>],
+    prompts: &[Vec<i32>],
     length: usize,
     device: &Device,
 ) -> Result<(), Failed> {
@@ -149,7 +149,7 @@ fn all_networks(device: &Device) -> Result<(), Failed> {
 
 /// Prompts longer than what the model was compiled for are taken in part by part.
 fn long_prompts(device: &Device) -> Result<(), Failed> {
-    let long: Vec<u32> = (0..34).map(|i| i * i % 29).collect();
+    let long: Vec<i32> = (0..34).map(|i| i * i % 29).collect();
     let prompts = [
         long.clone(),
         vec![4],
@@ -189,7 +189,7 @@ fn stop_tokens(device: &Device) -> Result<(), Failed> {
     let mut model = model(Net::Learned, device, LENGTH)?;
     let free = model.generate(&prompts(), Generate::new(12))?;
     let stop = free[1][4];
-    let stopped = model.generate(&prompts(), Generate::new(12).stop(stop).stop(TOKENS as u32))?;
+    let stopped = model.generate(&prompts(), Generate::new(12).stop(stop).stop(TOKENS as i32))?;
     for (free, stopped) in free.iter().zip(&stopped) {
         let end = free.iter().position(|&t| t == stop).map_or(12, |i| i + 1);
         assert_eq!(free[..end], stopped[..]);

@@ -11,13 +11,14 @@ pub(crate) struct Gpt {
     pub(crate) width: usize,
     pub(crate) heads: usize,
     pub(crate) layers: usize,
+    /// The longest sequence, whatever the length of `T`: a network that generates is shown parts.
+    pub(crate) positions: usize,
 }
 
 impl Layer for Gpt {
     fn forward<'g>(&self, scope: &Scope<'g>, x: Var<'g>) -> Var<'g> {
-        let positions = x.dim(1);
         let x = scope.apply("tokens", &Embedding::new(self.tokens, self.width), x);
-        let mut x = scope.apply("positions", &LearnedPositions::new(positions), x);
+        let mut x = scope.apply("positions", &LearnedPositions::new(self.positions), x);
         let layer = TransformerEncoderLayer::new(self.heads).causal();
         for i in 0..self.layers {
             x = scope.child("layers").apply(&i.to_string(), &layer, x);

@@ -50,7 +50,7 @@ fn refused(layer: impl Layer + 'static, device: &Device, parts: &[&str]) -> Resu
 
 pub(super) fn all(device: &Device) -> Result<(), Failed> {
     let mut gpt = model(Net::Learned, device, LENGTH)?;
-    let mut with = |prompts: &[Vec<u32>], settings: Generate, parts: &[&str]| {
+    let mut with = |prompts: &[Vec<i32>], settings: Generate, parts: &[&str]| {
         says(gpt.generate(prompts, settings), parts)
     };
     let some = || vec![vec![1, 2, 3]];

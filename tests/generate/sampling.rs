@@ -121,7 +121,7 @@ pub(super) fn excluded_tokens_are_never_drawn(device: &Device) -> Result<(), Fai
     Ok(())
 }
 
-fn drawn(device: &Device, seed: u64) -> Result<Vec<Vec<u32>>, Failed> {
+fn drawn(device: &Device, seed: u64) -> Result<Vec<Vec<i32>>, Failed> {
     let mut model = model(Net::Rotary, device, LENGTH)?;
     let plain = Generate::new(10).temperature(1.2).seed(seed);
     let likely = plain.clone().top_k(9).top_p(0.9);

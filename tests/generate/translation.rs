@@ -59,8 +59,8 @@ pub(super) fn equals_the_whole(device: &Device) -> Result<(), Failed> {
     let mut steps = cached.generate_stream(&prompts(), settings)?;
     while let Some(tokens) = steps.next() {
         let (found, tokens) = (steps.logits()?, tokens?);
-        let padded = |s: &Vec<u32>| {
-            let tokens = s.iter().map(|&t| t.cast_signed());
+        let padded = |s: &Vec<i32>| {
+            let tokens = s.iter().copied();
             tokens
                 .chain(std::iter::repeat(0))
                 .take(LENGTH)

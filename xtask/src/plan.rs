@@ -63,6 +63,7 @@ fn parse(args: &[String]) -> Result<Plan> {
                 width: args.get("width")?.unwrap_or(128),
                 heads: args.get("heads")?.unwrap_or(4),
                 layers: args.get("layers")?.unwrap_or(4),
+                positions: size.unwrap_or(64),
             };
             train(&net, &step)
         }

@@ -23,13 +23,13 @@ pub struct Generation<'m> {
     /// What stays the same, by name.
     fixed: Vec<(String, Vec<u32>)>,
     seed: u64,
-    stop: Vec<u32>,
+    stop: Vec<i32>,
     /// The plan that adds one token; none if there is nothing to add.
     step: Option<Handle>,
     /// The plan that ran last.
     last: Handle,
     /// The next token of each prompt.
-    next: Vec<u32>,
+    next: Vec<i32>,
     /// Tokens that the network has seen of each.
     seen: Vec<usize>,
     ended: Vec<bool>,
@@ -41,7 +41,7 @@ pub struct Generation<'m> {
 impl<'m> Generation<'m> {
     pub(super) fn new(
         model: &'m mut Model,
-        prompts: &[&[u32]],
+        prompts: &[&[i32]],
         settings: Generate,
         token: Field,
     ) -> Result<Self, Error> {
@@ -98,37 +98,35 @@ impl<'m> Generation<'m> {
     /// each prompt.
     fn take_in(
         &mut self,
-        prompts: &[&[u32]],
+        prompts: &[&[i32]],
         [begin, more]: [Handle; 2],
         length: usize,
     ) -> Result<(), Error> {
         let longest = prompts.iter().map(|p| p.len()).max().unwrap_or(0);
         let count = longest.div_ceil(length);
         for i in 0..count {
-            let part = |prompt: &&[u32]| {
+            let part = |prompt: &&[i32]| {
                 let before_end = |parts: usize| prompt.len().saturating_sub(parts * length);
                 let range = before_end(count - i)..before_end(count - i - 1);
                 prompt.get(range).unwrap_or_default().to_vec()
             };
-            let parts: Vec<Vec<u32>> = prompts.iter().map(part).collect();
+            let parts: Vec<Vec<i32>> = prompts.iter().map(part).collect();
             self.run(if i == 0 { begin } else { more }, &parts, length)?;
         }
         Ok(())
     }
 
     /// Shows the network some tokens of each sequence, which gives those that follow.
-    fn run(&mut self, program: Handle, parts: &[Vec<u32>], length: usize) -> Result<(), Error> {
+    fn run(&mut self, program: Handle, parts: &[Vec<i32>], length: usize) -> Result<(), Error> {
         let outcome = self.try_run(program, parts, length);
         self.model.clean(outcome)
     }
 
-    fn try_run(&mut self, program: Handle, parts: &[Vec<u32>], length: usize) -> Result<(), Error> {
-        let padded = |part: &Vec<u32>| {
-            let padding = length - part.len();
-            part.iter()
-                .copied()
-                .chain(std::iter::repeat_n(0, padding))
-                .collect::<Vec<u32>>()
+    fn try_run(&mut self, program: Handle, parts: &[Vec<i32>], length: usize) -> Result<(), Error> {
+        let padded = |part: &Vec<i32>| {
+            let mut tokens: Vec<u32> = part.iter().map(|token| token.cast_unsigned()).collect();
+            tokens.resize(length, 0);
+            tokens
         };
         let tokens: Vec<u32> = parts.iter().flat_map(padded).collect();
         let start: Vec<u32> = self.seen.iter().map(|&n| word(n)).collect();
@@ -154,8 +152,9 @@ impl<'m> Generation<'m> {
         for (seen, part) in self.seen.iter_mut().zip(parts) {
             *seen += part.len();
         }
-        self.next = engine.output(program, TOKEN)?.to_words();
-        self.next.truncate(parts.len());
+        let chosen = engine.output(program, TOKEN)?.to_words();
+        let chosen = chosen.into_iter().map(u32::cast_signed);
+        self.next = chosen.take(parts.len()).collect();
         Ok(())
     }
 
@@ -174,14 +173,14 @@ impl<'m> Generation<'m> {
 }
 
 impl Iterator for Generation<'_> {
-    type Item = Result<Vec<Option<u32>>, Error>;
+    type Item = Result<Vec<Option<i32>>, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.drawn == self.tokens || self.ended.iter().all(|&ended| ended) {
             return None;
         }
         if let (1.., Some(step)) = (self.drawn, self.step) {
-            let parts: Vec<Vec<u32>> = self.next.iter().map(|&token| vec![token]).collect();
+            let parts: Vec<Vec<i32>> = self.next.iter().map(|&token| vec![token]).collect();
             if let Err(error) = self.run(step, &parts, 1) {
                 self.drawn = self.tokens;
                 return Some(Err(error));
@@ -233,7 +232,7 @@ impl Model {
         &mut self,
         token: &Field,
         key: Key,
-        prompts: &[&[u32]],
+        prompts: &[&[i32]],
         room: usize,
     ) -> Result<Prepared, Error> {
         let known = self.generators.get(&(token.name.clone(), key)).copied();
@@ -256,7 +255,7 @@ impl Model {
             return Err(Error::Generate { message });
         }
         for (i, prompt) in prompts.iter().enumerate() {
-            let is_unknown = |t: &u32| usize::try_from(*t).is_ok_and(|t| t >= facts.vocabulary);
+            let is_unknown = |&t: &i32| usize::try_from(t).map_or(true, |t| t >= facts.vocabulary);
             if let Some(at) = prompt.iter().position(is_unknown) {
                 let message = format!(
                     "token {} at position {at} of prompt {i} is none of the network's {}",
@@ -270,7 +269,7 @@ impl Model {
 }
 
 /// The length of the longest prompt.
-fn check_prompts(prompts: &[&[u32]]) -> Result<usize, Error> {
+fn check_prompts(prompts: &[&[i32]]) -> Result<usize, Error> {
     let refuse = |message: String| Err(Error::Generate { message });
     if let Some(empty) = prompts.iter().position(|p| p.is_empty()) {
         return refuse(format!(

@@ -29,7 +29,7 @@ pub struct Generate {
     top_k: Option<usize>,
     top_p: Option<f64>,
     seed: u64,
-    stop: Vec<u32>,
+    stop: Vec<i32>,
     inputs: Batch,
 }
 
@@ -68,7 +68,7 @@ impl Generate {
     }
 
     /// Adds a token that ends a sequence: it is the last one of it.
-    pub fn stop(mut self, token: u32) -> Self {
+    pub fn stop(mut self, token: i32) -> Self {
         self.stop.push(token);
         self
     }
@@ -138,11 +138,11 @@ impl Model {
     /// If there are no prompts or one is empty, a token is out of range, prompt and new tokens are
     /// more than a layer has positions for, a setting is out of range, the network is no such
     /// network, or the device fails.
-    pub fn generate<P: AsRef<[u32]>>(
+    pub fn generate<P: AsRef<[i32]>>(
         &mut self,
         prompts: &[P],
         settings: Generate,
-    ) -> Result<Vec<Vec<u32>>, Error> {
+    ) -> Result<Vec<Vec<i32>>, Error> {
         let mut sequences = vec![Vec::new(); prompts.len()];
         for tokens in self.generate_stream(prompts, settings)? {
             for (sequence, token) in sequences.iter_mut().zip(tokens?) {
@@ -157,20 +157,20 @@ impl Model {
     ///
     /// # Errors
     /// As [`Model::generate`].
-    pub fn generate_stream<P: AsRef<[u32]>>(
+    pub fn generate_stream<P: AsRef<[i32]>>(
         &mut self,
         prompts: &[P],
         settings: Generate,
     ) -> Result<Generation<'_>, Error> {
         settings.check()?;
-        let prompts: Vec<&[u32]> = prompts.iter().map(AsRef::as_ref).collect();
+        let prompts: Vec<&[i32]> = prompts.iter().map(AsRef::as_ref).collect();
         self.settle()?;
         let token = self.token_input(&settings, &prompts)?;
         Generation::new(self, &prompts, settings, token)
     }
 
     /// The one input that no setting gives; the others are checked.
-    fn token_input(&self, settings: &Generate, prompts: &[&[u32]]) -> Result<Field, Error> {
+    fn token_input(&self, settings: &Generate, prompts: &[&[i32]]) -> Result<Field, Error> {
         let given = &settings.inputs;
         let inputs = self.spec.inputs.iter();
         let (others, open): (Vec<_>, Vec<_>) = inputs

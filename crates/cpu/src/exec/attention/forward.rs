@@ -103,6 +103,7 @@ fn compute(
     let k = rows(floats(kernel.k.operand), &kernel.k, [b, 0, group])?;
     let v = rows(floats(kernel.v.operand), &kernel.v, [b, 0, group])?;
     let setting = attention.setting(context, memory, [b, h]);
+    let cols = setting.reach(query..query + count, cols);
     let mut scratch = BLOCKS.take();
     scratch.grow(count * (cols + 1) + cols);
     let (weights, rest) = scratch.split_at_mut(count * cols);

@@ -1,5 +1,7 @@
 //! The weights of a block of queries, from their products with the keys.
 
+use std::ops::Range;
+
 use gradus_graph::backend::StepRow;
 use gradus_graph::ops::{Dropout, EXCLUDED, Real};
 use gradus_graph::step_row;
@@ -73,6 +75,29 @@ impl Drop {
             };
             *word = factor.to_bits();
         }
+    }
+}
+
+impl Setting<'_> {
+    /// How many of the first `keys` these queries need: those at the end that a mask excludes from
+    /// all of them are left out, such as padding, or room for keys that are still to come.
+    pub(super) fn reach(&self, mut queries: Range<usize>, keys: usize) -> usize {
+        let Some(mask) = self.mask.filter(|mask| mask.is_bool && mask.key == 1) else {
+            return keys;
+        };
+        if mask.query == 0 {
+            queries.end = queries.end.min(queries.start + 1);
+        }
+        let reach = |query: usize| {
+            let words = mask.words.get(query * mask.query..).unwrap_or_default();
+            let words = words.get(..keys).unwrap_or(words);
+            words
+                .iter()
+                .rposition(|&word| word != 0)
+                .map_or(0, |last| last + 1)
+        };
+        // At least one: a block has no rows without columns.
+        queries.map(reach).max().unwrap_or(keys).max(1)
     }
 }
 
