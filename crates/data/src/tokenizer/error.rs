@@ -47,11 +47,11 @@ pub enum TokenizerError {
         message: String,
     },
     /// A number of tokens that leaves no room for text.
-    #[error("{length} tokens leave no room beside the {special} special ones of a pair")]
+    #[error("{length} tokens leave no room beside {special} special ones")]
     Length {
         /// The length asked for.
         length: usize,
-        /// Special tokens around a pair of texts.
+        /// Special tokens around a text, or a pair if those are more.
         special: usize,
     },
     /// Texts of different lengths, and nothing to fill the shorter ones with.

@@ -167,7 +167,7 @@ impl Tokenizer {
     /// If special tokens alone are as many.
     pub fn max_length(mut self, length: usize) -> Result<Self, TokenizerError> {
         let processor = self.inner.get_post_processor();
-        let special = processor.map_or(0, |p| p.added_tokens(true));
+        let special = processor.map_or(0, |p| p.added_tokens(true).max(p.added_tokens(false)));
         if length <= special {
             return Err(TokenizerError::Length { length, special });
         }
