@@ -10,7 +10,9 @@
 //! asked of it: of processor time, where it is known. `--kernels` adds the profiles behind it.
 #![allow(clippy::print_stdout, reason = "a table is what it is for")]
 
+mod attention;
 mod conv;
+mod embedding;
 mod figure;
 mod generate;
 #[path = "../examples/shared/gpt.rs"]
@@ -48,6 +50,8 @@ const WORKLOADS: &[Workload] = &[
     pool::cases,
     pointwise::cases,
     reduction::cases,
+    attention::cases,
+    embedding::cases,
     update::cases,
     networks::cases,
 ];

@@ -4,10 +4,11 @@ use anyhow::{Context, Result, ensure};
 use gradus::graph::philox::Rng;
 use gradus::prelude::*;
 
+use crate::gpt::Gpt;
 use crate::harness::{Case, Contestant};
 use crate::machine;
 
-/// A network that ends in class scores, with cross-entropy and Adam.
+/// A network that ends in scores, with cross-entropy and Adam, or AdamW if it takes tokens.
 #[derive(Clone, Copy)]
 pub(crate) struct Network {
     layers: Layers,
@@ -24,9 +25,11 @@ enum Layers {
         size: usize,
         filters: &'static [usize],
     },
+    /// On so many tokens, the next of each.
+    Gpt { net: Gpt, length: usize },
 }
 
-pub(crate) const NETWORKS: [Network; 4] = [
+pub(crate) const NETWORKS: [Network; 5] = [
     perceptron(&[784, 128, 64, CLASSES], 64),
     perceptron(&[784, 512, 512, CLASSES], 512),
     perceptron(&[512, 512, 512, 512, 512, 512, 512, 512, CLASSES], 256),
@@ -36,6 +39,18 @@ pub(crate) const NETWORKS: [Network; 4] = [
             filters: &[16, 32],
         },
         batch: 32,
+    },
+    Network {
+        layers: Layers::Gpt {
+            net: Gpt {
+                tokens: 256,
+                width: 128,
+                heads: 4,
+                layers: 4,
+            },
+            length: 64,
+        },
+        batch: 4,
     },
 ];
 
@@ -130,6 +145,7 @@ impl Network {
                 let filters: String = filters.iter().map(|f| format!("-{f}")).collect();
                 format!("cnn {size}×{size}{filters}-{CLASSES}")
             }
+            Layers::Gpt { net, length } => format!("gpt {}×{} of {length}", net.layers, net.width),
         };
         format!("{layers} batch {}", self.batch)
     }
@@ -139,18 +155,41 @@ impl Network {
         match self.layers {
             Layers::Perceptron(widths) => widths.iter().copied().take(1).collect(),
             Layers::Convolutional { size, .. } => vec![1, size, size],
+            Layers::Gpt { length, .. } => vec![length],
+        }
+    }
+
+    /// What a sample is made of, and how many values there are; then the same of its target.
+    const fn values(&self) -> [(DType, usize); 2] {
+        match self.layers {
+            Layers::Gpt { net, .. } => [(DType::I32, net.tokens); 2],
+            _ => [(DType::F32, 0), (DType::I32, CLASSES)],
+        }
+    }
+
+    /// The shape of a target.
+    fn target(&self) -> Vec<usize> {
+        match self.layers {
+            Layers::Gpt { length, .. } => vec![length],
+            _ => Vec::new(),
         }
     }
 
     pub(crate) fn model(&self, device: &Device) -> Result<Model> {
+        let [(input, _), (target, _)] = self.values();
         let settings = Compile::new()
-            .input("x", &self.sample()[..], DType::F32)
-            .target((), DType::I32);
+            .input("x", &self.sample()[..], input)
+            .target(&self.target()[..], target);
         self.compile(settings, device)
     }
 
     /// With these inputs.
     pub(crate) fn compile(&self, settings: Compile, device: &Device) -> Result<Model> {
+        let settings = settings
+            .device(device.clone())
+            .loss(CrossEntropy::new())
+            .batch(self.batch)
+            .seed(1);
         let net = match self.layers {
             Layers::Perceptron(widths) => {
                 let (classes, rest) = widths.split_last().context("no widths")?;
@@ -165,33 +204,32 @@ impl Network {
                 });
                 net.flatten().dense(CLASSES)
             }
+            Layers::Gpt { net, .. } => {
+                let settings = settings.optimizer(AdamW::new(LEARNING_RATE));
+                return Ok(net.compile(settings)?);
+            }
         };
-        let settings = settings
-            .device(device.clone())
-            .loss(CrossEntropy::new())
-            .optimizer(Adam::new(LEARNING_RATE))
-            .batch(self.batch)
-            .seed(1);
-        Ok(net.compile(settings)?)
+        Ok(net.compile(settings.optimizer(Adam::new(LEARNING_RATE)))?)
+    }
+
+    /// Inputs of so many samples.
+    pub(crate) fn inputs(&self, rng: &mut Rng, samples: usize) -> Result<Array> {
+        let shape = [&[samples][..], &self.sample()].concat();
+        random(rng, &shape, self.values()[0])
+    }
+
+    /// Targets of so many samples.
+    pub(crate) fn targets(&self, rng: &mut Rng, samples: usize) -> Result<Array> {
+        let shape = [&[samples][..], &self.target()].concat();
+        random(rng, &shape, self.values()[1])
     }
 
     pub(crate) fn batches(&self) -> Result<Vec<Batch>> {
-        let shape = [&[self.batch][..], &self.sample()].concat();
         let mut rng = Rng::new(2, 0);
-        let mut inputs = Vec::new();
-        for _ in 0..INPUTS {
-            let count = shape.iter().product();
-            let values: Vec<f32> = (0..count).map(|_| rng.uniform() as f32).collect();
-            inputs.push(Array::new(&shape[..], values)?);
-        }
-        let mut labels = Vec::new();
-        for _ in 0..LABELS {
-            let below = u32::try_from(CLASSES)?;
-            let values: Vec<i32> = (0..self.batch)
-                .map(|_| rng.below(below).cast_signed())
-                .collect();
-            labels.push(Array::new([self.batch], values)?);
-        }
+        let inputs = (0..INPUTS).map(|_| self.inputs(&mut rng, self.batch));
+        let inputs = inputs.collect::<Result<Vec<_>>>()?;
+        let labels = (0..LABELS).map(|_| self.targets(&mut rng, self.batch));
+        let labels = labels.collect::<Result<Vec<_>>>()?;
         let pair = |i: usize| {
             Batch::new()
                 .with("x", inputs[i % INPUTS].clone())
@@ -199,6 +237,18 @@ impl Network {
         };
         Ok((0..INPUTS * LABELS).map(pair).collect())
     }
+}
+
+/// Numbers from 0 on below 1, or whole ones below a bound.
+fn random(rng: &mut Rng, shape: &[usize], (dtype, below): (DType, usize)) -> Result<Array> {
+    let count = shape.iter().product();
+    if dtype == DType::F32 {
+        let values: Vec<f32> = (0..count).map(|_| rng.uniform() as f32).collect();
+        return Ok(Array::new(shape, values)?);
+    }
+    let below = u32::try_from(below)?;
+    let values = (0..count).map(|_| rng.below(below).cast_signed());
+    Ok(Array::new(shape, values.collect::<Vec<i32>>())?)
 }
 
 /// The losses of the first steps.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use gradus::graph::backend::ModelMemory;
+use gradus::graph::philox::Rng;
 use gradus::graph::plan::Role;
 use gradus::graph::{Plan, step_row};
 use gradus::prelude::*;
@@ -106,9 +107,9 @@ fn of(device: &Device, network: &Network, repeats: usize) -> Result<Vec<Figure>>
 /// The network, with a data set of some batches on the device.
 fn resident(network: &Network, device: &Device) -> Result<Model> {
     let samples = STEPS * network.batch;
-    let shape = [&[samples][..], &network.sample()].concat();
-    let x = Array::new(&shape[..], vec![0.5; shape.iter().product()])?;
-    let data = Dataset::from_arrays(x, Array::new([samples], vec![1; samples])?)?;
+    let mut rng = Rng::new(5, 0);
+    let x = network.inputs(&mut rng, samples)?;
+    let data = Dataset::from_arrays(x, network.targets(&mut rng, samples)?)?;
     network.compile(Compile::for_data(&data).resident(true), device)
 }
 
