@@ -33,6 +33,9 @@ pub struct Target {
     pub max_invocations: u32,
     /// Loop iterations after which an invocation may be stopped, if any.
     pub max_loop_trips: Option<usize>,
+    /// Bytes of attention's weights, over all heads, up to which they lie in memory: products and a
+    /// softmax are faster there than a kernel that holds some rows at a time.
+    pub max_attention_bytes: u64,
     /// Invocations in every subgroup, if kernels may use subgroup operations and the device has
     /// subgroups of one size only.
     pub subgroup: Option<u32>,
@@ -51,6 +54,7 @@ impl Target {
             workgroup_memory: 16 << 10,
             max_invocations: 256,
             max_loop_trips: None,
+            max_attention_bytes: 0,
             subgroup: None,
         }
     }
@@ -78,6 +82,7 @@ impl Target {
             max_invocations: 1024,
             // Mesa 22 stops loops silently after 65,535 iterations of an invocation.
             max_loop_trips: Some(60_000),
+            max_attention_bytes: 64 << 20,
             subgroup: Some(8),
             ..Self::webgpu()
         }
@@ -95,6 +100,7 @@ impl Target {
             workgroup_memory: 0,
             max_invocations: 1,
             max_loop_trips: None,
+            max_attention_bytes: 0,
             subgroup: None,
         }
     }

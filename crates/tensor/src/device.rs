@@ -167,12 +167,13 @@ impl Device {
         let adapter = self.inner.wgpu.adapter_info();
         let (least, most) = (adapter.subgroup_min_size, adapter.subgroup_max_size);
         let subgroups = self.inner.features.contains(wgpu::Features::SUBGROUP);
+        let class = match info.kind {
+            DeviceKind::Software => DeviceClass::Software,
+            _ => DeviceClass::Gpu,
+        };
         Target {
             name: info.name.clone(),
-            class: match info.kind {
-                DeviceKind::Software => DeviceClass::Software,
-                _ => DeviceClass::Gpu,
-            },
+            class,
             max_bindings: limits.max_storage_buffers_per_shader_stage as usize,
             max_binding_bytes: limits.max_storage_buffer_binding_size.min(MAX_BINDING),
             max_buffer_bytes: limits.max_buffer_size,
@@ -180,6 +181,10 @@ impl Device {
             workgroup_memory: limits.max_compute_workgroup_storage_size,
             max_invocations: limits.max_compute_invocations_per_workgroup,
             max_loop_trips: counts_loops.then_some(60_000),
+            max_attention_bytes: match class {
+                DeviceClass::Software => Target::lavapipe().max_attention_bytes,
+                DeviceClass::Gpu | DeviceClass::Cpu => 0,
+            },
             subgroup: (subgroups && least == most).then_some(least),
         }
     }

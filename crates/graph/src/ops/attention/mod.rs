@@ -153,7 +153,8 @@ impl Attention {
         }
     }
 
-    /// Is there a kernel for it, that keeps the matrix of weights out of memory?
+    /// Is there a kernel for it, that keeps the matrix of weights out of memory, and faster than
+    /// what it is made of?
     pub(crate) fn is_fused(&self, inputs: &[Meta], target: &Target) -> bool {
         let s = self.sizes(|i| inputs[i].shape);
         let some = [s.batch, s.queries, s.keys, s.heads, s.width, s.value_width];
@@ -164,8 +165,11 @@ impl Attention {
         };
         // A software device would stop the loop over longer rows.
         let longest = target.max_loop_trips.unwrap_or(usize::MAX);
+        let weights = [s.batch, s.heads, s.queries, s.keys].map(|n| n as u64);
+        let weights = weights.iter().product::<u64>().saturating_mul(4);
         !some.contains(&0)
             && !of_mask
+            && weights > target.max_attention_bytes
             && s.width.max(s.value_width) <= widest
             && s.queries.max(s.keys) * (s.heads / s.groups) <= longest
     }
