@@ -15,16 +15,17 @@ pub(super) fn expand<'g>(op: &Attention, x: &[Var<'g>]) -> Var<'g> {
     }
 }
 
-/// Heads as batches of matrices. Query heads that share a key head are rows of one matrix.
+/// Heads as batches of matrices. Query heads that share a key head are rows of one matrix. Samples
+/// and heads are one axis, so that a factor and the same one transposed lie in one place.
 struct Matrices<'a, 'g> {
     op: &'a Attention,
     x: &'a [Var<'g>],
     sizes: AttentionSizes,
-    /// `[B, G, R·T, D]`
+    /// `[B·G, R·T, D]`
     q: Var<'g>,
-    /// `[B, G, S, D]`
+    /// `[B·G, S, D]`
     k: Var<'g>,
-    /// `[B, G, S, E]`
+    /// `[B·G, S, E]`
     v: Var<'g>,
     /// Which keys a query attends to, `[B, H, T, S]` or less, if not all.
     allowed: Option<Var<'g>>,
@@ -34,37 +35,38 @@ impl<'a, 'g> Matrices<'a, 'g> {
     fn new(op: &'a Attention, x: &'a [Var<'g>]) -> Self {
         let sizes = op.sizes(|i| x[i].shape());
         let heads = |h: Heads| x[h.input].slice_axis(2, h.first, h.first + h.count);
-        let keys = |h: Heads| heads(h).permute(&[0, 2, 1, 3]);
         let mut matrices = Self {
             op,
             x,
             sizes,
             q: x[0],
-            k: keys(op.k),
-            v: keys(op.v),
+            k: x[0],
+            v: x[0],
             allowed: None,
         };
         matrices.q = matrices.rows(heads(op.q));
+        [matrices.k, matrices.v] = [op.k, op.v].map(|h| matrices.rows(heads(h)));
         matrices.allowed = matrices.allowed();
         matrices
     }
 
-    /// `[B, T, H, W]` as `[B, G, R·T, W]`.
+    /// `[B, T, H, W]` as `[B·G, R·T, W]`, and keys and values, of which `R` is 1.
     fn rows(&self, x: Var<'g>) -> Var<'g> {
         let s = &self.sizes;
-        let rows = s.heads / s.groups * s.queries;
+        let rows = x.dim(1) * (x.dim(2) / s.groups);
         x.permute(&[0, 2, 1, 3])
-            .reshape([s.batch, s.groups, rows, x.dim(3)])
+            .reshape([s.batch * s.groups, rows, x.dim(3)])
     }
 
-    /// The way back.
-    fn heads(&self, rows: Var<'g>) -> Var<'g> {
+    /// The way back, to so many heads.
+    fn heads(&self, rows: Var<'g>, count: usize) -> Var<'g> {
         let s = &self.sizes;
-        rows.reshape([s.batch, s.heads, s.queries, rows.dim(3)])
+        let length = rows.dim(1) / (count / s.groups);
+        rows.reshape([s.batch, count, length, rows.dim(2)])
             .permute(&[0, 2, 1, 3])
     }
 
-    /// `[B, G, R·T, S]` as `[B, H, T, S]`, and back.
+    /// `[B·G, R·T, S]` as `[B, H, T, S]`, and back.
     fn square(&self, rows: Var<'g>) -> Var<'g> {
         let s = &self.sizes;
         rows.reshape([s.batch, s.heads, s.queries, s.keys])
@@ -73,7 +75,7 @@ impl<'a, 'g> Matrices<'a, 'g> {
     fn flat(&self, square: Var<'g>) -> Var<'g> {
         let s = &self.sizes;
         let rows = s.heads / s.groups * s.queries;
-        square.reshape([s.batch, s.groups, rows, s.keys])
+        square.reshape([s.batch * s.groups, rows, s.keys])
     }
 
     fn allowed(&self) -> Option<Var<'g>> {
@@ -133,7 +135,7 @@ impl<'a, 'g> Matrices<'a, 'g> {
         }
         let [_, e, sum] = self.exponentials();
         let p = e / self.where_some(sum, sum, 1.0);
-        self.heads(self.flat(self.dropped(p)).matmul(self.v))
+        self.heads(self.flat(self.dropped(p)).matmul(self.v), s.heads)
     }
 
     fn log_sum(&self) -> Var<'g> {
@@ -163,9 +165,9 @@ impl<'a, 'g> Matrices<'a, 'g> {
             return self.x[0].graph().full(self.x[input].shape(), 0.0f32);
         }
         let column = |x: Var<'g>| x.reshape([s.batch, s.heads, s.queries, 1]);
-        let delta = (y * dy).sum_keep(&[-1]).permute(&[0, 2, 1, 3]);
+        let (y, dy) = (self.rows(y), self.rows(dy));
+        let delta = (y * dy).sum_keep(&[-1]);
         let p = self.where_allowed((self.scores() - column(l)).exp(), 0.0);
-        let dy = self.rows(dy);
         let dp = self.dropped(self.square(dy.matmul(self.v.transpose())));
         let ds = p * (dp - column(delta));
         if Some(input) == self.op.mask() {
@@ -175,11 +177,11 @@ impl<'a, 'g> Matrices<'a, 'g> {
         }
         let scaled = self.flat(ds * self.op.scale);
         let parts = self.op.parts_of(input).into_iter().map(|(i, _)| match i {
-            0 => self.heads(scaled.matmul(self.k)),
-            1 => scaled.transpose().matmul(self.q).permute(&[0, 2, 1, 3]),
+            0 => self.heads(scaled.matmul(self.k), s.heads),
+            1 => self.heads(scaled.transpose().matmul(self.q), s.groups),
             _ => {
                 let p = self.flat(self.dropped(p));
-                p.transpose().matmul(dy).permute(&[0, 2, 1, 3])
+                self.heads(p.transpose().matmul(dy), s.groups)
             }
         });
         let parts: Vec<Var<'g>> = parts.collect();
