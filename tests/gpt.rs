@@ -16,6 +16,7 @@ const LAYERS: usize = 4;
 fn plan(target: &Target, batch: usize, length: usize, layers: usize) -> Plan {
     let net = Gpt {
         tokens: 256,
+        positions: length,
         width: 128,
         heads: 4,
         layers,
