@@ -44,6 +44,7 @@ pub(crate) const NETWORKS: [Network; 5] = [
         layers: Layers::Gpt {
             net: Gpt {
                 tokens: 256,
+                positions: 64,
                 width: 128,
                 heads: 4,
                 layers: 4,
