@@ -42,22 +42,24 @@ pub use gradus_train::Error;
 
 /// What most programs need.
 pub mod prelude {
-    pub use gradus_data::{Batch, Dataset, datasets};
+    pub use gradus_data::{Batch, Dataset, IGNORED, TOKEN_MASK, TOKENS, datasets, text};
     #[cfg(feature = "tokenizers")]
-    pub use gradus_data::{TOKEN_MASK, TOKEN_TYPES, TOKENS, Tokenizer, TokenizerTraining};
+    pub use gradus_data::{TOKEN_TYPES, Tokenizer, TokenizerTraining};
     pub use gradus_graph::{
         Array, Border, DType, Graph, Init, Layer, Optimizer, Padding, Scope, Var,
     };
     pub use gradus_nn::{
         Accuracy, Activate, Activation, Adadelta, Adagrad, Adam, AdamW, Adamax, AdaptiveAvgPool,
-        AvgPool, BatchNorm, BceWithLogits, BinaryFocal, Conv1d, Conv2d, ConvTranspose1d,
-        ConvTranspose2d, Cosine, CosineEmbedding, CrossEntropy, Ctc, Cutout, Dense, Dropout, Ema,
-        Embedding, EmbeddingBag, Flatten, Focal, Functional, GaussianNll, GlobalAvgPool, GroupNorm,
-        Groups, Hinge, HingeEmbedding, Huber, InstanceNorm, KlDivergence, L1, Lamb, Lion, Loss,
-        MarginRanking, MaxPool, Metric, Mse, MultiMargin, MultiStep, Muon, NAdam, Network, Nll,
-        Normalize, OneCycle, OptimizerExt, Pad, PixelShuffle, PixelUnshuffle, Plateau, PoissonNll,
-        Pooling, RAdam, RandomCrop, RandomFlip, Reduction, RmsProp, Schedule, Sequential, Sgd,
-        SmoothL1, StepDecay, TripletMargin, Upsample, Vars, Warmup, init, schedule,
+        Attend, AvgPool, BatchNorm, BceWithLogits, BinaryFocal, Cell, Conv1d, Conv2d,
+        ConvTranspose1d, ConvTranspose2d, Cosine, CosineEmbedding, CrossEntropy, Ctc, Cutout,
+        Dense, Dropout, Ema, Embedding, EmbeddingBag, Flatten, Focal, Functional, GaussianNll,
+        GlobalAvgPool, GroupNorm, Groups, Hinge, HingeEmbedding, Huber, InstanceNorm, KlDivergence,
+        L1, Lamb, LayerNorm, LearnedPositions, Lion, Loss, MarginRanking, MaxPool, Metric, Mse,
+        MultiHeadAttention, MultiMargin, MultiStep, Muon, NAdam, Network, Nll, Normalize, OneCycle,
+        OptimizerExt, Pad, Perplexity, PixelShuffle, PixelUnshuffle, Plateau, PoissonNll, Pooling,
+        RAdam, RandomCrop, RandomFlip, Recurrent, Reduction, RmsNorm, RmsProp, Rotary, Schedule,
+        Sequential, Sgd, SinusoidalPositions, SmoothL1, StepDecay, TransformerDecoderLayer,
+        TransformerEncoderLayer, TripletMargin, Upsample, Vars, Warmup, init, schedule,
     };
     pub use gradus_train::{
         Compile, Device, Fit, Generate, History, IntoModel, Model, Params, Samples, Scores, params,

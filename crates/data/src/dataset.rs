@@ -15,10 +15,15 @@ pub const INPUT: &str = "x";
 /// Name of the target of every data set.
 pub const TARGET: &str = "y";
 
+/// The label of what counts nothing, as padding: a loss must be told to leave it out, for example by
+/// `CrossEntropy::new().ignore(IGNORED)`. It is PyTorch's.
+pub const IGNORED: i32 = -100;
+
 /// Samples: one or more named input arrays and a target array that share their first axis `N`.
 ///
 /// Arrays are shared, so a clone costs no copy of the data. Every value is checked when the set
-/// is made: it is never empty, has no NaN and no infinity, and its labels are not negative.
+/// is made: it is never empty, has no NaN and no infinity, and its labels are not negative, but for
+/// those [`IGNORED`].
 #[derive(Clone, PartialEq)]
 pub struct Dataset {
     inputs: Vec<Field>,
@@ -39,8 +44,8 @@ pub struct Split {
 impl Dataset {
     /// A data set of one input, named [`INPUT`].
     ///
-    /// `x` has shape `[N, ...]`; `y` holds `i32` or `u32` class labels `[N, ...]` from 0, or `f32`
-    /// values `[N, ...]`.
+    /// `x` has shape `[N, ...]`; `y` holds `i32` or `u32` class labels `[N, ...]` from 0, or
+    /// [`IGNORED`], or `f32` values `[N, ...]`.
     ///
     /// # Errors
     /// If there are no samples, the numbers of samples differ, a float is NaN or infinite, a label
@@ -127,14 +132,15 @@ impl Dataset {
         if self.classes.is_none() {
             return Err(DataError::NoClasses);
         }
-        let bad = self.target.labels().position(|l| l as usize >= classes);
-        if let Some((sample, label)) = bad.and_then(|i| Some((i, self.target.labels().nth(i)?))) {
+        let mut labels = self.target.labels();
+        if let Some((i, label)) = labels.find(|&(_, label)| label as usize >= classes) {
             return Err(DataError::LabelRange {
                 label,
-                sample: sample / self.target.width.max(1),
+                sample: i / self.target.width.max(1),
                 classes,
             });
         }
+        drop(labels);
         self.classes = Some(classes);
         Ok(self)
     }
@@ -322,15 +328,14 @@ fn count_classes(target: &Field) -> Result<Option<usize>, DataError> {
             return Err(DataError::TargetDType { found });
         }
         Data::I32(labels) => {
-            if let Some((i, &label)) = labels.iter().enumerate().find(|&(_, &l)| l < 0) {
+            let bad = |&(_, &label): &(usize, &i32)| label < 0 && label != IGNORED;
+            if let Some((i, &label)) = labels.iter().enumerate().find(bad) {
                 let sample = i / target.width;
                 return Err(DataError::NegativeLabel { label, sample });
             }
         }
         Data::U32(_) => {}
     }
-    Ok(target
-        .labels()
-        .max()
-        .map(|l| (l as usize).saturating_add(1)))
+    let largest = target.labels().map(|(_, label)| label).max();
+    Ok(Some(largest.map_or(0, |l| (l as usize).saturating_add(1))))
 }

@@ -2,7 +2,9 @@
 //!
 //! Sources and licences of embedded data are in `DATA-LICENSES.md`.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use gradus_graph::Array;
 
@@ -11,6 +13,7 @@ use crate::{DataError, Dataset, Split};
 
 const DIGITS_IMAGES: &[u8] = include_bytes!("../data/digits-images.idx3");
 const DIGITS_LABELS: &[u8] = include_bytes!("../data/digits-labels.idx1");
+const MOBY_DICK: &[u8] = include_bytes!("../data/moby-dick.txt.gz");
 
 /// Handwritten digits: 1797 grey images of 8×8, embedded.
 ///
@@ -40,6 +43,23 @@ fn read_digits() -> Result<Dataset, DataError> {
         (&labels, Path::new("digits-labels.idx1")),
         16.0,
     )
+}
+
+/// The novel *Moby-Dick*, embedded: 135 chapters, 1,204,997 bytes of UTF-8, 85 of them different.
+///
+/// [`text::windows`](crate::text::windows) make a data set of its tokens.
+///
+/// Source: H. Melville (1851), *Moby-Dick; or, The Whale*, public domain.
+#[expect(clippy::expect_used, reason = "a test reads the same embedded bytes")]
+pub fn moby_dick() -> &'static str {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    TEXT.get_or_init(|| {
+        let mut text = String::new();
+        let mut unzipped = flate2::read::GzDecoder::new(MOBY_DICK);
+        let read = unzipped.read_to_string(&mut text);
+        read.expect("the embedded novel is valid");
+        text
+    })
 }
 
 /// MNIST, or another set in the same four files (Fashion-MNIST, KMNIST), from a folder.

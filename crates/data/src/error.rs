@@ -84,7 +84,10 @@ pub enum DataError {
         found: DType,
     },
     /// A class label below zero.
-    #[error("label {label} at sample {sample}, expected class labels from 0")]
+    #[error(
+        "label {label} at sample {sample}, expected class labels from 0, or {} for none",
+        crate::IGNORED
+    )]
     NegativeLabel {
         /// The label found.
         label: i32,
@@ -186,5 +189,63 @@ pub enum DataError {
         files: Vec<String>,
         /// Where to get them and how to store them.
         help: String,
+    },
+    /// A character or word that a vocabulary lacks.
+    #[error(
+        "{token:?} at byte {position} is none of {tokens} tokens; name one for such with `unknown`"
+    )]
+    UnknownToken {
+        /// The character or word.
+        token: String,
+        /// Where it first occurs.
+        position: usize,
+        /// Number of tokens.
+        tokens: usize,
+    },
+    /// A number that is no token's.
+    #[error("token {id}, expected a number from 0 below {tokens}")]
+    TokenRange {
+        /// The number found.
+        id: i32,
+        /// Number of tokens.
+        tokens: usize,
+    },
+    /// More tokens than `i32` counts.
+    #[error("a vocabulary of {found} tokens, expected at most {}", i32::MAX)]
+    TooManyTokens {
+        /// Number of tokens.
+        found: usize,
+    },
+    /// Windows that hold nothing or do not move.
+    #[error("windows of {length} tokens, one every {stride}: expected at least 1 of both")]
+    Window {
+        /// Tokens of a window.
+        length: usize,
+        /// Tokens from one window to the next.
+        stride: usize,
+    },
+    /// A text that is shorter than a window and the token after it.
+    #[error("{found} tokens make no window of {length} and the token that follows")]
+    TooFewTokens {
+        /// Number of tokens.
+        found: usize,
+        /// Tokens of a window.
+        length: usize,
+    },
+    /// A sequence that is longer than what is to hold it.
+    #[error("sequence {sample} has {found} tokens, expected at most {length}")]
+    SequenceLength {
+        /// Index of the sequence.
+        sample: usize,
+        /// Its number of tokens.
+        found: usize,
+        /// Tokens that there is room for.
+        length: usize,
+    },
+    /// A length that cannot be made a multiple of this.
+    #[error("the length cannot be a multiple of {multiple}, expected at least 1")]
+    Multiple {
+        /// The number given.
+        multiple: usize,
     },
 }

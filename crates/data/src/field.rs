@@ -58,15 +58,17 @@ impl Field {
         Shape::try_new(dims).unwrap_or(Shape::SCALAR)
     }
 
-    /// The labels of an integer field; negative ones wrap.
-    pub(crate) fn labels(&self) -> impl Iterator<Item = u32> {
+    /// The labels of an integer field that count, with their places.
+    pub(crate) fn labels(&self) -> impl Iterator<Item = (usize, u32)> {
         let (signed, unsigned): (&[i32], &[u32]) = match self.array.data() {
             Data::I32(v) => (v, &[]),
             Data::U32(v) => (&[], v),
             Data::F32(_) | Data::Bool(_) => (&[], &[]),
         };
-        let signed = signed.iter().map(|l| l.cast_unsigned());
-        signed.chain(unsigned.iter().copied())
+        // Those that are negative were found to be ignored.
+        let signed = signed.iter().map(|&l| u32::try_from(l).ok());
+        let all = signed.chain(unsigned.iter().copied().map(Some));
+        all.enumerate().filter_map(|(i, label)| Some((i, label?)))
     }
 
     pub(crate) fn gather(&self, indices: &[u32]) -> Result<Array, DataError> {

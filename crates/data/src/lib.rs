@@ -1,4 +1,4 @@
-//! Data sets, files, splits, batches, and the embedded data.
+//! Data sets, files, splits, batches, texts as tokens, and the embedded data.
 //!
 //! ```
 //! use gradus_data::datasets;
@@ -19,14 +19,14 @@ mod error;
 mod field;
 pub mod idx;
 mod order;
+pub mod text;
 #[cfg(feature = "tokenizers")]
 mod tokenizer;
 
 pub use batch::Batch;
-pub use dataset::{Dataset, INPUT, Split, TARGET};
+pub use dataset::{Dataset, IGNORED, INPUT, Split, TARGET};
 pub use error::DataError;
 pub use order::{Batches, Order};
+pub use text::{TOKEN_MASK, TOKENS};
 #[cfg(feature = "tokenizers")]
-pub use tokenizer::{
-    TOKEN_MASK, TOKEN_TYPES, TOKENS, Text, Tokenizer, TokenizerError, TokenizerTraining, Tokens,
-};
+pub use tokenizer::{TOKEN_TYPES, Text, Tokenizer, TokenizerError, TokenizerTraining, Tokens};

@@ -45,7 +45,7 @@ fn bad_data_is_refused_with_place_and_value() {
         ),
         (
             message(column(&[1.0, 2.0]), labels(&[0, -4])),
-            "label -4 at sample 1, expected class labels from 0",
+            "label -4 at sample 1, expected class labels from 0, or -100 for none",
         ),
         (
             message(column(&[1.0, f32::NAN]), labels(&[0, 1])),

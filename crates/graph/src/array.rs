@@ -141,6 +141,20 @@ impl Array {
         }
     }
 
+    /// The elements as `i32`.
+    ///
+    /// # Errors
+    /// If the array holds another dtype.
+    pub fn as_i32(&self) -> Result<&[i32], ArrayError> {
+        match &self.data {
+            Data::I32(v) => Ok(v),
+            other => Err(ArrayError::DType {
+                expected: DType::I32,
+                found: other.dtype(),
+            }),
+        }
+    }
+
     /// The elements as 32-bit words, as device memory holds them.
     pub fn to_words(&self) -> Vec<u32> {
         match &self.data {

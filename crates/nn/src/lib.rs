@@ -39,7 +39,7 @@ pub use loss::{
     HingeEmbedding, Huber, KlDivergence, L1, Loss, MarginRanking, Mse, MultiMargin, Nll,
     PoissonNll, Reduction, SmoothL1, TripletMargin,
 };
-pub use metric::{Accuracy, Metric};
+pub use metric::{Accuracy, Metric, Perplexity};
 pub use network::{Functional, Network, OUTPUT, Vars};
 pub use optim::{
     Accumulate, Adadelta, Adagrad, Adam, AdamW, Adamax, Ema, Groups, Lamb, Lion, Muon, NAdam,

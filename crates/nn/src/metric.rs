@@ -20,13 +20,20 @@ pub trait Metric: Debug + Send + Sync {
         prediction: Var<'g>,
         target: Var<'g>,
     ) -> Var<'g>;
+
+    /// What is reported for a mean over batches: the mean itself, unless the metric is a function of
+    /// it.
+    fn of_mean(&self, mean: f64) -> f64 {
+        mean
+    }
 }
 
 /// The share of predictions of the right class, in [0, 1].
 ///
 /// The predicted class is the loss's ([`Loss::classes`]), the first of the largest scores if the
 /// loss has none. Targets are labels, probabilities of all classes (the largest counts), or, for
-/// yes-or-no predictions, numbers that are 1 for yes.
+/// yes-or-no predictions, numbers that are 1 for yes. Labels that the loss ignores count nothing, so
+/// that of sequences it is the share of tokens that are right.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Accuracy;
 
@@ -64,7 +71,52 @@ impl Metric for Accuracy {
             let message = format!("prediction {p} and target {t} have no classes in common");
             return scope.graph().fail("accuracy", message);
         }
-        let right = found.eq(wanted).cast(DType::F32);
-        right.mean_all()
+        let right = found.eq(wanted);
+        match loss.ignored() {
+            Some(ignored) if target.dtype().is_int() => {
+                let counts = wanted.ne(ignored);
+                let share = counts.cast(DType::F32) / counts.cast(DType::F32).sum_all();
+                right.select(share, 0.0).sum_all()
+            }
+            _ => right.cast(DType::F32).mean_all(),
+        }
+    }
+}
+
+/// The exponential of the loss: how many tokens a language model hesitates between, if the loss is
+/// the mean cross-entropy.
+///
+/// ```text
+/// exp(mean −log p[t])
+/// ```
+///
+/// It is made of the mean over all batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Perplexity;
+
+impl Perplexity {
+    /// The exponential of the loss.
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+impl Metric for Perplexity {
+    fn name(&self) -> &'static str {
+        "perplexity"
+    }
+
+    fn forward<'g>(
+        &self,
+        scope: &Scope<'g>,
+        loss: &dyn Loss,
+        prediction: Var<'g>,
+        target: Var<'g>,
+    ) -> Var<'g> {
+        loss.forward(scope, prediction, target)
+    }
+
+    fn of_mean(&self, mean: f64) -> f64 {
+        mean.exp()
     }
 }

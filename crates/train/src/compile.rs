@@ -213,6 +213,7 @@ impl Compile {
             inputs: self.inputs,
             classes: self.classes,
             loss: self.loss,
+            metrics: self.metrics,
             batch,
             seed: self.seed,
             resident,

@@ -42,6 +42,8 @@ pub(crate) struct Done {
     pub(crate) names: Arc<[String]>,
     /// Whether it changed parameters.
     pub(crate) trained: bool,
+    /// Whether what it reported are the loss and the metrics of `compile`.
+    pub(crate) supervised: bool,
     pub(crate) samples: usize,
     pub(crate) values: Vec<f64>,
 }
@@ -201,6 +203,7 @@ impl Engine {
                 step,
                 names: Arc::clone(&program.names),
                 trained: program.trains,
+                supervised: program.supervised,
                 samples,
                 values: readbacks(&program.plan, row),
             });

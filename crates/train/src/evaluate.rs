@@ -35,7 +35,7 @@ impl Model {
         for done in self.engine.take_done() {
             totals.add(&done);
         }
-        Ok(totals.scores())
+        Ok(totals.scores(&self.spec.metrics))
     }
 
     /// Refuses a data set that the model cannot take.

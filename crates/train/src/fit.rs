@@ -195,7 +195,7 @@ impl Model {
         }
         self.engine.drain()?;
         self.report(run, &mut totals);
-        Ok(totals.scores())
+        Ok(totals.scores(&self.spec.metrics))
     }
 
     /// Steps over the data set on the device, several in one submit.
@@ -228,7 +228,8 @@ impl Model {
             totals.add(&done);
             samples += done.samples;
         }
-        run.bar.advance(samples, || totals.scores());
+        run.bar
+            .advance(samples, || totals.scores(&self.spec.metrics));
     }
 }
 

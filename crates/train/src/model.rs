@@ -257,7 +257,7 @@ impl Model {
         }
         let found = self.reports.iter().position(|r| r.step == ticket.step);
         match found.and_then(|i| self.reports.remove(i)) {
-            Some(done) => Ok(Scores::of(done)),
+            Some(done) => Ok(Scores::of(done, &self.spec.metrics)),
             None => Err(Error::Ticket {
                 step: ticket.step,
                 kept: REPORTS,

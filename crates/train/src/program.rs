@@ -7,6 +7,7 @@ use gradus_graph::backend::{BackendError, ProgramId, Report};
 use gradus_graph::plan::{Input, Plan, Role, Value, ValueId};
 
 use crate::Error;
+use crate::supervised::{EVALUATE, TRAIN};
 
 /// A compiled plan.
 pub(crate) struct Program {
@@ -16,6 +17,8 @@ pub(crate) struct Program {
     pub(crate) names: Arc<[String]>,
     /// Whether it changes parameters: the first report is then a loss.
     pub(crate) trains: bool,
+    /// Whether it reports the loss and the metrics of `compile`.
+    pub(crate) supervised: bool,
     /// The content of the next upload, reused.
     pub(crate) upload: Vec<u32>,
     /// Where each input lies in it.
@@ -32,6 +35,7 @@ impl Program {
             id,
             upload: vec![0; words],
             inputs: inputs.collect(),
+            supervised: [TRAIN, EVALUATE].contains(&plan.name.as_str()),
             names: plan.readbacks.iter().map(|r| r.name.clone()).collect(),
             trains: plan
                 .buffers

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use gradus_nn::Metric;
+
 use crate::engine::Done;
 
 /// Loss and metrics of a batch, an epoch or a data set: means, weighted by samples.
@@ -16,12 +18,25 @@ pub struct Scores {
 }
 
 impl Scores {
-    pub(crate) fn of(done: Done) -> Self {
-        Self {
+    /// Those of one step. `metrics` are those of `compile`.
+    pub(crate) fn of(done: Done, metrics: &[Arc<dyn Metric>]) -> Self {
+        let scores = Self {
             names: done.names,
             values: done.values,
             samples: done.samples,
+        };
+        match done.supervised {
+            true => scores.finished(metrics),
+            false => scores,
         }
+    }
+
+    /// With the metrics, which follow the loss, made of their means.
+    fn finished(mut self, metrics: &[Arc<dyn Metric>]) -> Self {
+        for (value, metric) in self.values.iter_mut().skip(1).zip(metrics) {
+            *value = metric.of_mean(*value);
+        }
+        self
     }
 
     /// The loss: the first value of a step that trains.
@@ -75,13 +90,14 @@ impl Totals {
         self.samples += done.samples;
     }
 
-    /// The means.
-    pub(crate) fn scores(&self) -> Scores {
+    /// The loss and the metrics of `compile`.
+    pub(crate) fn scores(&self, metrics: &[Arc<dyn Metric>]) -> Scores {
         let samples = self.samples as f64;
-        Scores {
+        let means = Scores {
             names: Arc::clone(&self.names),
             values: self.sums.iter().map(|sum| sum / samples).collect(),
             samples: self.samples,
-        }
+        };
+        means.finished(metrics)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gradus_data::{Batch, Dataset};
 use gradus_graph::backend::StepRow;
 use gradus_graph::{Array, DType, Graph, Shape, Var, step_row};
-use gradus_nn::{Loss, Network};
+use gradus_nn::{Loss, Metric, Network};
 
 use crate::Error;
 use crate::compile::Sabotage;
@@ -16,6 +16,8 @@ pub(crate) struct Spec {
     pub(crate) inputs: Vec<Field>,
     pub(crate) classes: Option<usize>,
     pub(crate) loss: Option<Arc<dyn Loss>>,
+    /// What the steps `train` and `evaluate` report after the loss.
+    pub(crate) metrics: Vec<Arc<dyn Metric>>,
     pub(crate) batch: usize,
     pub(crate) seed: u64,
     /// Samples of the data set that lies on the device, if one does.

@@ -12,15 +12,11 @@ use tokenizers::{
     EncodeInput, Encoding, PaddingParams, PaddingStrategy, PostProcessor, TruncationParams,
 };
 
-use crate::Batch;
+use crate::{Batch, TOKEN_MASK, TOKENS};
 
 pub use error::TokenizerError;
 pub use train::TokenizerTraining;
 
-/// Name of the tokens in a batch: `i32` `[B, T]`, as Hugging Face has it.
-pub const TOKENS: &str = "input_ids";
-/// Name of what is a token and no padding in a batch: `bool` `[B, T]`.
-pub const TOKEN_MASK: &str = "attention_mask";
 /// Name of the part of a pair that a token is of in a batch: `i32` `[B, T]`, 0 or 1.
 pub const TOKEN_TYPES: &str = "token_type_ids";
 

@@ -106,6 +106,10 @@ impl Loss for CrossEntropy {
         self.labels.argmax(prediction)
     }
 
+    fn ignored(&self) -> Option<i32> {
+        self.labels.ignored
+    }
+
     fn label_bound(&self, prediction: &Shape) -> Option<usize> {
         self.labels.bound(prediction)
     }
@@ -134,6 +138,10 @@ impl Loss for Nll {
 
     fn classes<'g>(&self, prediction: Var<'g>) -> Option<Var<'g>> {
         self.labels.argmax(prediction)
+    }
+
+    fn ignored(&self) -> Option<i32> {
+        self.labels.ignored
     }
 
     fn label_bound(&self, prediction: &Shape) -> Option<usize> {

@@ -125,6 +125,10 @@ impl Loss for Focal {
         self.labels.argmax(prediction)
     }
 
+    fn ignored(&self) -> Option<i32> {
+        self.labels.ignored
+    }
+
     fn label_bound(&self, prediction: &Shape) -> Option<usize> {
         self.labels.bound(prediction)
     }

@@ -68,6 +68,11 @@ pub trait Loss: Debug + Send + Sync {
         None
     }
 
+    /// The label that counts nothing; `None` if every label counts.
+    fn ignored(&self) -> Option<i32> {
+        None
+    }
+
     /// One past the largest label that a prediction of this shape can be compared with; `None`
     /// if targets are not labels.
     fn label_bound(&self, _prediction: &Shape) -> Option<usize> {
