@@ -21,6 +21,8 @@ use support::gpu::{Check, Gpu};
 mod judge;
 #[path = "networks/mnist.rs"]
 mod mnist;
+#[path = "networks/sequences.rs"]
+mod sequences;
 mod support;
 
 macro_rules! example {
@@ -36,6 +38,10 @@ example!(autoencoder, "../examples/autoencoder.rs");
 example!(vae, "../examples/vae.rs");
 example!(gan, "../examples/gan.rs");
 example!(wgan_gp, "../examples/wgan_gp.rs");
+example!(gpt, "../examples/gpt.rs");
+example!(lstm, "../examples/lstm.rs");
+example!(translate, "../examples/translate.rs");
+example!(classify, "../examples/classify.rs");
 example!(shared, "../examples/shared/mod.rs");
 
 fn passed(model: &mut Model) -> Result<(), Failed> {
@@ -385,13 +391,17 @@ fn long_wgan_gp(device: &Device) -> Result<(), Failed> {
 }
 
 fn main() {
-    let short: [(&str, Check); 6] = [
+    let short: [(&str, Check); 10] = [
         ("cnn", short_cnn),
         ("resnet", short_resnet),
         ("autoencoder", short_autoencoder),
         ("vae", short_vae),
         ("gan", short_gan),
         ("wgan_gp", short_wgan_gp),
+        ("gpt", sequences::short_gpt),
+        ("lstm", sequences::short_lstm),
+        ("translate", sequences::short_translate),
+        ("classify", sequences::short_classify),
     ];
     let long: [(&str, Check); 6] = [
         ("cnn", long_cnn),
@@ -416,5 +426,6 @@ fn main() {
         let full = Trial::test(format!("{name}/full"), move || check(&Device::best()?));
         trials.push(full.with_ignored_flag(true));
     }
+    trials.extend(sequences::full(&gpu));
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
