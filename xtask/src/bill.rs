@@ -158,6 +158,14 @@ fn moved(kernel: &Kernel) -> Result<u64> {
                 sum.add(operand.bytes)?;
                 sum.add(operand.bytes)?;
             }
+            // What is replaced is written only.
+            Kind::Update if operand.writes.is_some() => {}
+            Kind::Update => {
+                sum.add(operand.bytes)?;
+                if operand.part == "new" {
+                    sum.add(operand.bytes)?;
+                }
+            }
             _ => {
                 sum.add(if operand.reads.is_some() {
                     operand.bytes

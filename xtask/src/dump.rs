@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     MatMul { batch: u64, m: u64, n: u64, k: u64 },
     /// Attention, rows added to a table, a scan, a sort.
     Whole,
+    /// Other rows in place of some.
+    Update,
     /// `count` samples of a resident data set.
     Take { count: u64 },
 }
@@ -107,7 +109,8 @@ fn kind(size: &[&str]) -> Result<Kind> {
     Ok(match size {
         ["pointwise", ..] => Kind::Pointwise,
         ["rows", ..] => Kind::Rows,
-        ["scatter" | "scan" | "sort" | "attention", ..] => Kind::Whole,
+        ["update", .., "in", "place"] => Kind::Update,
+        ["scatter" | "scan" | "sort" | "attention" | "update", ..] => Kind::Whole,
         ["take", count, "of", _] => Kind::Take {
             count: number(count)?,
         },
@@ -122,7 +125,9 @@ fn kind(size: &[&str]) -> Result<Kind> {
             }
         }
         _ => {
-            bail!("expected pointwise, rows, matmul, conv, attention, scatter, scan, sort or take")
+            bail!(
+                "expected pointwise, rows, matmul, conv, attention, scatter, scan, sort, update or take"
+            )
         }
     })
 }

@@ -124,32 +124,14 @@ impl<'g> Decoding<'g> {
 
     #[track_caller]
     fn written(&self, cache: Var<'g>, new: Var<'g>) -> Var<'g> {
-        let (shape, length) = (cache.shape(), self.length());
         let Some(start) = self.start else {
-            let mut after = vec![0; shape.rank()];
+            let mut after = vec![0; cache.rank()];
             if let Some(after) = after.get_mut(1) {
-                *after = self.capacity.saturating_sub(length);
+                *after = self.capacity.saturating_sub(self.length());
             }
-            return new.pad(&vec![0; shape.rank()], &after, 0.0);
+            return new.pad(&vec![0; cache.rank()], &after, 0.0);
         };
-        let from = self.iota(self.capacity, 1) - column(start);
-        let batch = from.dim(0);
-        let inside = from.ge(0).and(from.lt(size(length)));
-        let moved = match length {
-            1 => new,
-            _ => {
-                let row = from.maximum(0).minimum(size(length) - 1);
-                let row = row + self.iota(self.capacity, 0) * size(length);
-                let rows = new.flatten(2).reshape([
-                    batch * length,
-                    shape.numel() / batch.max(1) / self.capacity.max(1),
-                ]);
-                rows.apply(Op::Gather(Gather), &[row]).reshape(shape)
-            }
-        };
-        let mut dims = vec![1; shape.rank()];
-        dims[..2].copy_from_slice(&[batch, self.capacity]);
-        inside.reshape(dims).select(moved, cache)
+        cache.slice_update(new, start)
     }
 
     /// Keeps a new value of a cache for the next step.

@@ -7,10 +7,10 @@
 )]
 
 use gradus_graph::ops::{Normalize, Sharing};
-use gradus_graph::plan::{Kernel, KernelKind, Plan, Request, SlabLayout, ValueId, lower};
+use gradus_graph::plan::{Kernel, KernelKind, Plan, Request, Role, SlabLayout, ValueId, lower};
 use gradus_graph::{
-    At, ConvOptions, DType, DeviceClass, Graph, Init, Optimizer, Padding, PoolOptions, Rate, Scope,
-    Shape, Target, Update, Var, grad, philox, step_row,
+    At, ConvOptions, DType, Decoding, DeviceClass, Graph, Init, Optimizer, Padding, PoolOptions,
+    Rate, Scope, Shape, Target, Update, Var, grad, philox, step_row,
 };
 
 #[derive(Debug)]
@@ -400,4 +400,51 @@ fn halves_added_again_and_again_stay_small() {
         let longest = exprs.max().unwrap();
         assert!(longest <= 400, "{longest} expressions on {}", target.name);
     }
+}
+
+/// Keys and values that are kept between tokens are not copied: a token costs its own row, and what
+/// attention reads.
+#[test]
+fn caches_are_written_in_place() {
+    let graph = Graph::new();
+    let input = |name, shape: &[usize], dtype| graph.input(name, shape, dtype);
+    let tokens = input("tokens", &[3, 1], DType::I32);
+    let decoding = Decoding::new(tokens, 512).after(input("start", &[3], DType::I32));
+    let scope = Scope::decode(&graph, decoding);
+    let x = tokens.cast(DType::F32).reshape([3, 1, 1, 1]) * input("x", &[3, 1, 8, 4], DType::F32);
+    let decoding = scope.decoding(x).unwrap();
+    assert!(
+        scope
+            .decoding(input("memory", &[3, 9], DType::F32))
+            .is_none()
+    );
+    let kept = decoding.write(scope.cache("kept", [3, 512, 8, 4], DType::F32), x);
+    let y = kept.sum(&[1]);
+    let target = Target::webgpu();
+    let plan = lower(&Request {
+        name: "generate",
+        graph: &graph,
+        outputs: vec![("y".into(), y)],
+        readbacks: vec![],
+        gradients: vec![],
+        optimizer: None,
+        clip_norm: None,
+        first_state: 0,
+        resident: None,
+        slabs: SlabLayout::new(&graph.params(), &target).unwrap(),
+        target: &target,
+    })
+    .unwrap();
+    plan.check().unwrap();
+    let updates = plan.kernels.iter().filter_map(|k| match &k.kind {
+        KernelKind::Update(update) => Some((update.in_place(), plan.traffic(k))),
+        _ => None,
+    });
+    // The new rows are read and written, and where they go is read.
+    assert_eq!(
+        updates.collect::<Vec<_>>(),
+        [(true, 2 * 3 * 32 * 4 + 3 * 4)]
+    );
+    let cached = plan.buffers.iter().filter(|b| b.role == Role::Cache(0));
+    assert_eq!(cached.map(|b| b.bytes).sum::<u64>(), 3 * 512 * 32 * 4);
 }

@@ -21,6 +21,14 @@ const BAD: &[Bad] = &[
     ("slice", &["[5]", "6"], |g| {
         f32s(g, &[5]).slice_step(0, 1..6, 1);
     }),
+    ("slice_update", &["[2, 1, 4]", "[2, 5, 3]"], |g| {
+        let (x, new) = (f32s(g, &[2, 5, 3]), f32s(g, &[2, 1, 4]));
+        x.slice_update(new, i32s(g, &[2]));
+    }),
+    ("slice_update", &["i32 [2]", "[3]"], |g| {
+        let (x, new) = (f32s(g, &[2, 5, 3]), f32s(g, &[2, 1, 3]));
+        x.slice_update(new, i32s(g, &[3]));
+    }),
     ("stack", &["[3]", "[4]"], |g| {
         f32s(g, &[3]).stack(&[f32s(g, &[4])], 0);
     }),

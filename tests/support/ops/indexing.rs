@@ -83,8 +83,53 @@ pub(super) fn rows() -> Vec<Row> {
         .ulps(16.0),
     );
     rows.extend(along_axes());
+    rows.extend(updated());
     rows.extend(places());
     rows.extend(masks());
+    rows
+}
+
+/// Rows of each sample, from a place of its own on, that may lie outside.
+fn updated() -> Vec<Row> {
+    let shapes: [(&[usize], usize, &str); 7] = [
+        (&[3, 7, 4], 2, "quads"),
+        (&[2, 5, 3], 1, "one row"),
+        (&[1, 4], 3, "no width"),
+        (&[5, 3, 2, 8], 3, "all rows"),
+        (&[2, 3, 4], 9, "more rows than there are"),
+        (&[2, 3, 4], 0, "none"),
+        (&[3, 257, 31], 17, "many"),
+    ];
+    let mut rows = Vec::new();
+    for (x, count, note) in shapes {
+        let mut new = x.to_vec();
+        new[1] = count;
+        let size = i32::try_from(x[1]).unwrap();
+        let starts = Gen::i32s([x[0]], -3, size + 2);
+        let inputs = [Gen::normal(x), Gen::normal(&new[..]), starts];
+        let built = row("slice_update", inputs, |_, x| x[0].slice_update(x[1], x[2]));
+        rows.push(built.note(note));
+    }
+    let inputs = [
+        Gen::any_i32([2, 5, 3]),
+        Gen::any_i32([2, 2, 3]),
+        Gen::i32s([2], 0, 4),
+    ];
+    let built = row("slice_update", inputs, |_, x| x[0].slice_update(x[1], x[2]));
+    rows.push(built.note("of i32").parity_only());
+    // The place of a value that nothing else reads.
+    let inputs = [
+        Gen::normal([3, 8, 4]),
+        Gen::normal([3, 2, 4]),
+        Gen::i32s([3], -1, 8),
+    ];
+    let built = row("slice_update", inputs, |_, x| {
+        let y = x[0].matmul(x[1].reshape([3, 4, 2])).cumsum(1);
+        let z = x[1].matmul(x[0].transpose()).reshape([3, 8, 2]);
+        let z = z.cumsum(1).slice_axis(1, 0, 3);
+        y.slice_update(z, x[2]).tanh()
+    });
+    rows.push(built.note("in place").sums_over(64).ulps(16.0));
     rows
 }
 

@@ -96,6 +96,10 @@ pub(super) const EXAMPLES: &[Example] = &[
         let table = x(g, &[100, 16]);
         gradient(table.gather(index(g, &[64])), table)
     }),
+    example("SliceUpdate", "slice_update", |g| {
+        let starts = index(g, &[4]);
+        x(g, &[4, 64, 32]).slice_update(x(g, &[4, 2, 32]), starts)
+    }),
     example("Softmax", "softmax", |g| x(g, &[64, 100]).softmax()),
     example("LogSoftmax", "log_softmax", |g| {
         x(g, &[64, 100]).log_softmax()

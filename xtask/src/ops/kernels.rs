@@ -121,6 +121,7 @@ const fn kind(kind: &KernelKind) -> &'static str {
         KernelKind::ScatterAdd(_) => "scatter_add",
         KernelKind::Scan(_) => "scan",
         KernelKind::Sort(_) => "sort",
+        KernelKind::Update(_) => "slice_update",
         KernelKind::Take(_) => "take",
     }
 }

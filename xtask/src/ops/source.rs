@@ -32,7 +32,9 @@ impl Sources {
 
     /// The comment on a struct of this name.
     pub(super) fn item(&self, name: &str) -> Option<String> {
-        let (text, at) = self.find(&format!("pub struct {name}"))?;
+        // Not one whose name only begins so.
+        let heads = [" ", ";", "("].map(|end| format!("pub struct {name}{end}"));
+        let (text, at) = heads.iter().find_map(|head| self.find(head))?;
         Some(comment(text, at))
     }
 

@@ -15,6 +15,7 @@ use super::scatter::Scatter;
 use super::sort::Sort;
 use super::storage::size;
 use super::take::Take;
+use super::update::Update;
 use super::words::Words;
 
 /// One kernel of a plan, ready to run.
@@ -36,6 +37,7 @@ enum Body {
     Scatter(Scatter),
     Scan(Scan),
     Sort(Sort),
+    Update(Update),
     Take(Take),
 }
 
@@ -69,6 +71,7 @@ impl Prepared {
             }
             KernelKind::Scan(scan) => Body::Scan(Scan::new(scan, dtype(scan.x)?, &places)?),
             KernelKind::Sort(sort) => Body::Sort(Sort::new(sort, dtype(sort.x)?, &places)?),
+            KernelKind::Update(update) => Body::Update(Update::new(update, &places)?),
             KernelKind::Take(take) => Body::Take(Take::new(take, &places)?),
         };
         Ok(Self {
@@ -106,6 +109,10 @@ impl Prepared {
                 sort.run(&mut memory);
                 Ok(())
             }
+            Body::Update(update) => {
+                update.run(&mut memory);
+                Ok(())
+            }
             Body::Take(take) => take.run(context, &mut memory),
         };
         exchange(&self.regions.taken, buffers, &mut taken);
@@ -120,6 +127,7 @@ impl Prepared {
             Body::Scatter(_) => "scatter",
             Body::Scan(_) => "scan",
             Body::Sort(_) => "sort",
+            Body::Update(_) => "update",
             Body::Take(_) => "take",
         }
     }

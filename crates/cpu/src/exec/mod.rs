@@ -21,6 +21,7 @@ mod simd;
 mod sort;
 mod storage;
 mod take;
+mod update;
 mod words;
 
 use std::collections::BTreeMap;

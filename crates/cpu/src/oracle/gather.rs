@@ -84,3 +84,38 @@ pub(super) fn scatter_add<T: Float>(
     }
     Some(Tensor::of(shape, values))
 }
+
+/// Rows of each sample written over from its start on; those outside are left out.
+pub(super) fn slice_update<T: Float>(
+    x: &Tensor<T>,
+    new: &Tensor<T>,
+    start: &Tensor<T>,
+) -> Option<Tensor<T>> {
+    fn put<E: Copy>(out: &mut [E], new: &[E], starts: &[i32], shape: &Shape, count: usize) {
+        let (rows, width) = (shape[1], shape[2..].iter().product::<usize>());
+        for (b, &start) in starts.iter().enumerate() {
+            for t in 0..count {
+                let row = i64::from(start) + t as i64;
+                let Some(row) = usize::try_from(row).ok().filter(|&row| row < rows) else {
+                    continue;
+                };
+                for c in 0..width {
+                    out[(b * rows + row) * width + c] = new[(b * count + t) * width + c];
+                }
+            }
+        }
+    }
+    let (shape, count) = (x.shape(), *new.shape().get(1)?);
+    let Values::I32(starts) = start.values() else {
+        return None;
+    };
+    let mut values = x.values().clone();
+    match (&mut values, new.values()) {
+        (Values::Float(out), Values::Float(new)) => put(out, new, starts, &shape, count),
+        (Values::I32(out), Values::I32(new)) => put(out, new, starts, &shape, count),
+        (Values::U32(out), Values::U32(new)) => put(out, new, starts, &shape, count),
+        (Values::Bool(out), Values::Bool(new)) => put(out, new, starts, &shape, count),
+        _ => return None,
+    }
+    Some(Tensor::of(shape, values))
+}

@@ -13,6 +13,7 @@ mod real;
 mod reduce;
 mod resample;
 mod scan;
+mod slice_update;
 mod sort;
 mod view;
 mod window;
@@ -34,6 +35,7 @@ pub use reduce::{ArgReduce, Reduce, Reduction};
 pub use resample::{Resample, Resampling, Rule, Step};
 pub use scan::{Scan, Scanning};
 pub(crate) use scan::{around, shifted};
+pub use slice_update::SliceUpdate;
 pub use sort::ArgSort;
 pub use view::{Concat, Expand, Flip, Pad, Permute, Reshape, Slice};
 pub use window::{Slide, Window};
@@ -140,6 +142,8 @@ pub enum Op {
     /// Sums rows into a table. A third input may name the order of the indices, as
     /// [`Op::ArgSort`] gives it; it does not change the result.
     ScatterAdd(ScatterAdd),
+    /// Other rows for each sample, from a place of its own on.
+    SliceUpdate(SliceUpdate),
     /// The identity, with no gradient.
     StopGradient,
     /// A function made of other ops, kept as one node until lowering.
@@ -180,6 +184,7 @@ impl Op {
             Self::Attention(op) => op.name(),
             Self::Gather(_) => "gather",
             Self::ScatterAdd(_) => "scatter_add",
+            Self::SliceUpdate(_) => "slice_update",
             Self::StopGradient => "stop_gradient",
             Self::Composite(op) => op.name(),
         }
@@ -221,7 +226,11 @@ impl Op {
     pub(crate) fn is_alone(&self) -> bool {
         matches!(
             self,
-            Self::Attention(_) | Self::ScatterAdd(_) | Self::Scan(_) | Self::ArgSort(_)
+            Self::Attention(_)
+                | Self::ScatterAdd(_)
+                | Self::Scan(_)
+                | Self::ArgSort(_)
+                | Self::SliceUpdate(_)
         )
     }
 
@@ -302,6 +311,7 @@ impl Op {
                 [x, index] | [x, index, _] => op.infer(x, index),
                 _ => Err(format!("expected 2 or 3 inputs, found {}", inputs.len())),
             },
+            Self::SliceUpdate(op) => op.infer(inputs),
             Self::StopGradient => one(),
             Self::Composite(op) => op.infer(inputs),
         }
@@ -331,6 +341,10 @@ impl Op {
             (Self::Gather(op), &[x, i]) => vec![Some(op.vjp(x, i, dy)), None],
             (Self::Scan(op), x) => op.vjp(x, y, dy),
             (Self::ScatterAdd(op), &[_, i]) => vec![Some(op.vjp(i, dy)), None],
+            (Self::SliceUpdate(op), &[_, new, start]) => {
+                let [dx, dnew] = op.vjp(new, start, dy);
+                vec![Some(dx), Some(dnew), None]
+            }
             (Self::Composite(op), x) => op.vjp(x, y, dy),
             // StopGradient, index ops and sources.
             _ => vec![None; x.len()],

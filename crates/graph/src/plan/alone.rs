@@ -2,7 +2,7 @@
 
 use super::attention;
 use super::cluster::strip;
-use super::kernel::{KernelKind, ScanKernel, ScatterKernel, SortKernel};
+use super::kernel::{KernelKind, ScanKernel, ScatterKernel, SortKernel, UpdateKernel};
 use super::lower::Lowering;
 use crate::NodeId;
 use crate::ops::{ArgSort, Op, around};
@@ -70,6 +70,16 @@ pub(super) fn kernel(
                 descending: sort.descending,
             })
         }
+        (Op::SliceUpdate(_), &[x, new, start]) => KernelKind::Update(UpdateKernel {
+            x,
+            new,
+            start,
+            out,
+            batch: shape[0],
+            rows: shape[1],
+            count: ir.node(node.inputs[1]).meta.shape[1],
+            width: shape[2..].iter().product(),
+        }),
         _ => KernelKind::Program(Default::default()),
     }
 }

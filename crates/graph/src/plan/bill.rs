@@ -43,6 +43,11 @@ impl Plan {
     pub fn traffic(&self, kernel: &Kernel) -> u64 {
         let written: u64 = kernel.writes().map(|v| bytes(self, v)).sum();
         let read = match &kernel.kind {
+            // Only the new rows are read and written.
+            KernelKind::Update(update) if update.in_place() => {
+                let new = (update.batch * update.count * update.width * 4) as u64;
+                return 2 * new + update.batch as u64 * 4;
+            }
             // Only the rows taken are read.
             KernelKind::Take(take) => written + take.count as u64 * 4,
             _ => kernel.reads().map(|v| bytes(self, v)).sum(),

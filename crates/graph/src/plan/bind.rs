@@ -111,6 +111,9 @@ fn renumber(kind: &mut KernelKind, to: &dyn Fn(usize) -> usize) {
             (s.x, s.out) = (to(s.x), to(s.out));
             s.order = s.order.map(to);
         }
+        KernelKind::Update(u) => {
+            (u.x, u.new, u.start, u.out) = (to(u.x), to(u.new), to(u.start), to(u.out));
+        }
         KernelKind::Take(t) => {
             t.order = to(t.order);
             t.arrays

@@ -342,6 +342,7 @@ fn virtual_nodes(ir: &Ir) -> Vec<bool> {
             | Op::ScatterAdd(_)
             | Op::Scan(_)
             | Op::ArgSort(_)
+            | Op::SliceUpdate(_)
             | Op::Gather(_)
             | Op::CheckIndex { .. } => false,
             _ => node.inputs.iter().all(|x| made[x.index()]),

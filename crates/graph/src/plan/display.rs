@@ -180,6 +180,11 @@ fn size(kind: &KernelKind) -> String {
         KernelKind::ScatterAdd(s) => format!("scatter {} → {}×{}", s.count, s.rows, s.width),
         KernelKind::Scan(s) => format!("scan {}×{}×{}", s.outer, s.length, s.inner),
         KernelKind::Sort(s) => format!("sort {}×{} in runs of {}", s.rows, s.length, s.run),
+        KernelKind::Update(u) => {
+            let place = if u.in_place() { " in place" } else { "" };
+            let (samples, new) = (u.batch, u.count);
+            format!("update {new} of {samples}×{}×{}{place}", u.rows, u.width)
+        }
         KernelKind::Take(t) => format!("take {} of {}", t.count, t.samples),
     }
 }
@@ -226,6 +231,12 @@ fn part(kind: &KernelKind, operand: usize) -> String {
             let order = s.order.unwrap_or(usize::MAX);
             vec![one(s.x, "x"), one(order, "order"), one(s.out, "out")]
         }
+        KernelKind::Update(u) => vec![
+            one(u.x, "x"),
+            one(u.new, "new"),
+            one(u.start, "start"),
+            one(u.out, "out"),
+        ],
         KernelKind::Take(t) => vec![one(t.order, "order")],
         KernelKind::Program(_) => Vec::new(),
     };

@@ -80,6 +80,8 @@ pub enum KernelKind {
     Scan(ScanKernel),
     /// The order of elements.
     Sort(SortKernel),
+    /// Rows written over.
+    Update(UpdateKernel),
     /// Takes the batch from a resident data set.
     Take(TakeKernel),
 }
@@ -221,6 +223,34 @@ pub struct SortKernel {
     pub descending: bool,
 }
 
+/// `out[b, start[b] + t, c] = new[b, t, c]` where that is inside, `x` elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdateKernel {
+    /// Operand `[batch, rows, width]`.
+    pub x: usize,
+    /// Operand `[batch, count, width]`.
+    pub new: usize,
+    /// Operand `[batch]`, `i32`.
+    pub start: usize,
+    /// Operand `[batch, rows, width]`; if it is `x`, only new rows are written.
+    pub out: usize,
+    /// Samples.
+    pub batch: usize,
+    /// Rows of a sample.
+    pub rows: usize,
+    /// New rows of a sample.
+    pub count: usize,
+    /// Elements of a row.
+    pub width: usize,
+}
+
+impl UpdateKernel {
+    /// Does the result take the place of `x`?
+    pub const fn in_place(&self) -> bool {
+        self.x == self.out
+    }
+}
+
 /// `out[j][i, …] = resident[j][order[batch + i], …]` for every input `j`; `batch` comes from the
 /// step row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -259,6 +289,7 @@ impl KernelKind {
             | Self::ScatterAdd(_)
             | Self::Scan(_)
             | Self::Sort(_)
+            | Self::Update(_)
             | Self::Take(_) => None,
         }
     }
@@ -273,6 +304,7 @@ impl KernelKind {
             | Self::ScatterAdd(_)
             | Self::Scan(_)
             | Self::Sort(_)
+            | Self::Update(_)
             | Self::Take(_) => None,
         }
     }

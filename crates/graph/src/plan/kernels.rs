@@ -9,6 +9,7 @@ use super::cluster::{Clusters, strip};
 use super::home::Homes;
 use super::kernel::{
     ConvKernel, KernelKind, MatMulKernel, Matrix, Operand, ScanKernel, ScatterKernel, SortKernel,
+    UpdateKernel,
 };
 use super::lower::{Lowering, collapse, fragment};
 use super::{IndexSite, Readback, Role, ValueId};
@@ -215,8 +216,7 @@ impl Builder {
             KernelKind::Attention(a) => a.flops(),
             KernelKind::ScatterAdd(s) => (s.count * s.width) as u64,
             KernelKind::Scan(s) => (s.outer * s.length * s.inner) as u64,
-            KernelKind::Sort(_) => 0,
-            KernelKind::Take(_) => 0,
+            KernelKind::Sort(_) | KernelKind::Update(_) | KernelKind::Take(_) => 0,
         };
         let values: BTreeMap<NodeId, ValueId> =
             loads.iter().map(|&id| (id, self.loaded(ir, id))).collect();
@@ -356,7 +356,8 @@ fn renumber(kind: &mut KernelKind, base: usize) {
         }
         KernelKind::ScatterAdd(ScatterKernel { out, .. })
         | KernelKind::Scan(ScanKernel { out, .. })
-        | KernelKind::Sort(SortKernel { out, .. }) => moved(out),
+        | KernelKind::Sort(SortKernel { out, .. })
+        | KernelKind::Update(UpdateKernel { out, .. }) => moved(out),
         KernelKind::Program(_) | KernelKind::Take(_) => {}
     }
     if let Some(program) = kind.program_mut() {

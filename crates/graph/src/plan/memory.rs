@@ -280,6 +280,7 @@ fn in_place(kernel: &Kernel, read: usize, write: usize) -> bool {
                 && c.row_sum != Some(write)
                 && element_wise(&c.epilogue, read, write)
         }
+        KernelKind::Update(u) => u.x == read && u.out == write && u.new != read,
         KernelKind::Attention(_)
         | KernelKind::ScatterAdd(_)
         | KernelKind::Scan(_)

@@ -33,7 +33,7 @@ pub use check::CheckError;
 
 pub use kernel::{
     Binding, ConvKernel, Factor, Fragment, Kernel, KernelKind, MatMulKernel, Matrix, Operand,
-    ScanKernel, ScatterKernel, SortKernel, TakeKernel,
+    ScanKernel, ScatterKernel, SortKernel, TakeKernel, UpdateKernel,
 };
 pub use slab::{Run, Segment, SlabError, SlabLayout};
 

@@ -16,6 +16,7 @@ mod scan;
 mod scatter;
 mod sort;
 mod take;
+mod update;
 mod value;
 mod writer;
 
@@ -90,6 +91,8 @@ pub enum Variant {
     Scan,
     /// The only one of a sort.
     Sort,
+    /// The only one of rows that are written over.
+    Update,
     /// The only one of a batch's gather.
     Take,
 }
@@ -103,6 +106,7 @@ impl fmt::Display for Variant {
             Self::Scatter => f.write_str("scatter"),
             Self::Scan => f.write_str("scan"),
             Self::Sort => f.write_str("sort"),
+            Self::Update => f.write_str("update"),
             Self::Take => f.write_str("take"),
         }
     }
@@ -121,6 +125,7 @@ pub fn choose(plan: &Plan, kernel: &Kernel) -> Variant {
         KernelKind::ScatterAdd(_) => Variant::Scatter,
         KernelKind::Scan(_) => Variant::Scan,
         KernelKind::Sort(_) => Variant::Sort,
+        KernelKind::Update(_) => Variant::Update,
         KernelKind::Take(_) => Variant::Take,
     }
 }
@@ -144,6 +149,7 @@ pub fn variants(plan: &Plan, kernel: &Kernel) -> Vec<Variant> {
         KernelKind::ScatterAdd(_)
         | KernelKind::Scan(_)
         | KernelKind::Sort(_)
+        | KernelKind::Update(_)
         | KernelKind::Take(_) => vec![choose(plan, kernel)],
     }
 }
@@ -179,6 +185,7 @@ pub fn shader(plan: &Plan, kernel: &Kernel, variant: Variant) -> Result<Shader, 
         (KernelKind::ScatterAdd(s), Variant::Scatter) => scatter::shader(s, memory, &plan.target),
         (KernelKind::Scan(s), Variant::Scan) => scan::shader(s, memory),
         (KernelKind::Sort(s), Variant::Sort) => sort::shader(s, memory),
+        (KernelKind::Update(u), Variant::Update) => update::shader(u, memory),
         (KernelKind::Take(t), Variant::Take) => take::shader(t, memory),
         _ => Err(ShaderError::Variant(variant)),
     }

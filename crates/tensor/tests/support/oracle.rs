@@ -90,6 +90,6 @@ fn terms(kernel: &Kernel) -> usize {
         KernelKind::ScatterAdd(s) => s.count,
         KernelKind::Scan(s) => s.length,
         KernelKind::Sort(_) => 1,
-        KernelKind::Take(_) => 1,
+        KernelKind::Update(_) | KernelKind::Take(_) => 1,
     }
 }
