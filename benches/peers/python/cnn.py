@@ -13,7 +13,7 @@ def weights(side, channels, classes):
     return convolutions, training.weight(100 + pools, classes, inputs)
 
 
-class Torch(training.Torch):
+class Torch(training.TorchLayers):
     def __init__(self, side, channels, classes, batch, fused=None):
         import torch
         from torch.nn import Conv2d, Flatten, Linear, MaxPool2d, ReLU
@@ -62,8 +62,9 @@ class Jax(training.Jax):
         kernels = [kernel.transpose(2, 3, 1, 0) for kernel in convolutions]
         kernels += [dense.reshape(-1, classes)]
         layers = [(kernel, np.zeros(kernel.shape[-1], kernel.dtype)) for kernel in kernels]
-        place = lambda x: x.transpose(0, 2, 3, 1) if x.ndim == 4 else x
-        super().__init__((batch, channels[0], side, side), classes, logits, layers, place)
+        inputs = training.inputs((batch, channels[0], side, side))
+        inputs = [x.transpose(0, 2, 3, 1) for x in inputs]
+        super().__init__(inputs, training.labels(batch, classes), logits, layers)
 
 
 LIBRARIES = {"torch": Torch, "torch-fused": TorchFused, "jax": Jax}

@@ -9,10 +9,16 @@ import sys
 import time
 
 import cnn
+import gpt
 import matmul
 import mlp
 
-WORKLOADS = {"matmul": matmul.LIBRARIES, "mlp": mlp.LIBRARIES, "cnn": cnn.LIBRARIES}
+WORKLOADS = {
+    "matmul": matmul.LIBRARIES,
+    "mlp": mlp.LIBRARIES,
+    "cnn": cnn.LIBRARIES,
+    "gpt": gpt.LIBRARIES,
+}
 
 
 class Contestant:

@@ -9,7 +9,7 @@ def weights(widths):
     return [training.weight(100 + i, n, m) for i, (m, n) in layers]
 
 
-class Torch(training.Torch):
+class Torch(training.TorchLayers):
     def __init__(self, widths, batch, fused=None):
         from torch.nn import Linear, ReLU
 
@@ -33,7 +33,8 @@ class Jax(training.Jax):
             return x
 
         layers = [(w.T, np.zeros(w.shape[0], w.dtype)) for w in weights(widths)]
-        super().__init__((batch, widths[0]), widths[-1], logits, layers)
+        inputs = training.inputs((batch, widths[0]))
+        super().__init__(inputs, training.labels(batch, widths[-1]), logits, layers)
 
 
 LIBRARIES = {"torch": Torch, "torch-fused": TorchFused, "jax": Jax}

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Expected;
-use crate::training::{self, Dense, Layer};
+use crate::training::{self, ADAM, Dense, Layer};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cnn {
@@ -75,8 +75,8 @@ impl Cnn {
             .map(|conv| (conv.weight.clone(), conv.outputs));
         let dense = self.dense();
         let layers = layers.chain([(dense.transposed(), dense.outputs)]);
-        let layers = layers.map(|(weight, outputs)| Layer::new(weight, outputs));
-        let train = |layers: &mut [Layer], x, labels: &[usize], step| {
+        let layers = layers.map(|(weight, outputs)| Layer::new(weight, outputs, &ADAM));
+        let train = |layers: &mut [Layer], x: &[f32], labels: &[usize], step| {
             train(&convolutions, layers, x, labels, step)
         };
         training::expected(layers.collect(), &self.inputs(), &self.labels(), train)
@@ -87,10 +87,11 @@ impl Cnn {
 fn train(
     convolutions: &[Conv],
     layers: &mut [Layer],
-    mut x: Vec<f64>,
+    x: &[f32],
     labels: &[usize],
     step: usize,
 ) -> f64 {
+    let mut x = training::wide(x);
     // Of each convolution its inputs and its results past the ReLU.
     let mut activations = Vec::new();
     for (conv, layer) in convolutions.iter().zip(&*layers) {

@@ -7,6 +7,7 @@
 
 mod cnn;
 pub mod data;
+mod gpt;
 mod matmul;
 mod mlp;
 mod protocol;
@@ -16,10 +17,11 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 pub use cnn::{Cnn, Conv};
+pub use gpt::{Block, Gpt};
 pub use matmul::Matmul;
 pub use mlp::Mlp;
 pub use protocol::{Reply, Request, Turn, serve};
-pub use training::{ADAM, Adam, Dense};
+pub use training::{ADAM, ADAMW, Adam, Dense};
 
 /// Something to do in steps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +30,7 @@ pub enum Workload {
     Matmul(Matmul),
     Mlp(Mlp),
     Cnn(Cnn),
+    Gpt(Gpt),
 }
 
 /// A workload made ready by a contestant.
@@ -56,6 +59,14 @@ pub fn all() -> Vec<Workload> {
         classes: 10,
         batch: 32,
     }));
+    all.push(Workload::Gpt(Gpt {
+        tokens: 256,
+        width: 128,
+        heads: 4,
+        layers: 4,
+        batch: 4,
+        length: 64,
+    }));
     all
 }
 
@@ -66,6 +77,7 @@ impl Workload {
             Self::Matmul(matmul) => format!("matmul {}", matmul.size),
             Self::Mlp(mlp) => mlp.name(),
             Self::Cnn(cnn) => cnn.name(),
+            Self::Gpt(gpt) => gpt.name(),
         }
     }
 
@@ -73,7 +85,7 @@ impl Workload {
     pub const fn unit(&self) -> &'static str {
         match self {
             Self::Matmul(_) => "GFLOP/s",
-            Self::Mlp(_) | Self::Cnn(_) => "steps/s",
+            Self::Mlp(_) | Self::Cnn(_) | Self::Gpt(_) => "steps/s",
         }
     }
 
@@ -81,7 +93,7 @@ impl Workload {
     pub fn amount(&self) -> f64 {
         match self {
             Self::Matmul(matmul) => 2e-9 * (matmul.size as f64).powi(3),
-            Self::Mlp(_) | Self::Cnn(_) => 1.0,
+            Self::Mlp(_) | Self::Cnn(_) | Self::Gpt(_) => 1.0,
         }
     }
 
@@ -89,7 +101,7 @@ impl Workload {
     pub const fn checked_steps(&self) -> usize {
         match self {
             Self::Matmul(_) => 1,
-            Self::Mlp(_) | Self::Cnn(_) => training::CHECKED_STEPS,
+            Self::Mlp(_) | Self::Cnn(_) | Self::Gpt(_) => training::CHECKED_STEPS,
         }
     }
 
@@ -100,6 +112,7 @@ impl Workload {
             Self::Matmul(matmul) => matmul.expected(),
             Self::Mlp(mlp) => mlp.expected(),
             Self::Cnn(cnn) => cnn.expected(),
+            Self::Gpt(gpt) => gpt.expected(),
         }
     }
 }

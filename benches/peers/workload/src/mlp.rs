@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Expected;
-use crate::training::{self, Dense, Layer};
+use crate::training::{self, ADAM, Dense, Layer};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mlp {
@@ -44,16 +44,16 @@ impl Mlp {
 
     /// The losses of the first steps.
     pub(crate) fn expected(&self) -> Vec<Expected> {
-        let layer = |dense: &Dense| Layer::new(dense.transposed(), dense.outputs);
+        let layer = |dense: &Dense| Layer::new(dense.transposed(), dense.outputs, &ADAM);
         let layers = self.layers().iter().map(layer).collect();
         training::expected(layers, &self.inputs(), &self.labels(), train)
     }
 }
 
 /// One step: the loss before the update.
-fn train(layers: &mut [Layer], x: Vec<f64>, labels: &[usize], step: usize) -> f64 {
+fn train(layers: &mut [Layer], x: &[f32], labels: &[usize], step: usize) -> f64 {
     let last = layers.len() - 1;
-    let mut activations = vec![x];
+    let mut activations = vec![training::wide(x)];
     for (l, layer) in layers.iter().enumerate() {
         let mut y = training::dense(layer, &activations[l]);
         if l < last {

@@ -1,5 +1,5 @@
-//! What networks that are trained have in common: mean cross-entropy, Adam, and how a loss is
-//! judged.
+//! What networks that are trained have in common: mean cross-entropy, Adam or AdamW, and how a loss
+//! is judged.
 
 use crate::Expected;
 use crate::data::{integers, symmetric, transpose, uniform};
@@ -7,7 +7,7 @@ use crate::data::{integers, symmetric, transpose, uniform};
 /// Inputs and labels are few but occur in every combination, so that a network that runs for
 /// thousands of steps never learns them by heart: gradients would fall below what processors are
 /// fast at.
-const INPUTS: u32 = 4;
+pub(crate) const INPUTS: u32 = 4;
 const LABELS: u32 = 5;
 
 pub(crate) const CHECKED_STEPS: usize = 10;
@@ -24,16 +24,28 @@ pub struct Adam {
     pub beta1: f64,
     pub beta2: f64,
     pub eps: f64,
+    /// Decoupled from the gradient, as in AdamW; 0 is Adam.
+    pub weight_decay: f64,
 }
 
+/// Of perceptrons and convolutional networks.
 pub const ADAM: Adam = Adam {
     learning_rate: 1e-3,
     beta1: 0.9,
     beta2: 0.999,
     eps: 1e-8,
+    weight_decay: 0.0,
+};
+
+/// Of transformers.
+pub const ADAMW: Adam = Adam {
+    learning_rate: 1e-4,
+    weight_decay: 0.01,
+    ..ADAM
 };
 
 /// How a dense layer starts: biases are 0.
+#[derive(Clone)]
 pub struct Dense {
     pub inputs: usize,
     pub outputs: usize,
@@ -48,6 +60,17 @@ impl Dense {
             outputs,
             weight: weight(stream, inputs, outputs),
         }
+    }
+
+    /// Three layers whose outputs are thirds of those of this one.
+    pub fn thirds(&self) -> [Self; 3] {
+        let outputs = self.outputs / 3;
+        let size = outputs * self.inputs;
+        [0, 1, 2].map(|part| Self {
+            inputs: self.inputs,
+            outputs,
+            weight: self.weight[part * size..(part + 1) * size].to_vec(),
+        })
     }
 
     /// `[inputs, outputs]`.
@@ -84,7 +107,9 @@ pub(crate) fn one_hot(batch: usize, classes: usize) -> Vec<Vec<f32>> {
 #[derive(Clone)]
 pub(crate) struct Layer {
     pub(crate) weight: Parameter,
+    /// Empty where there is none.
     pub(crate) bias: Parameter,
+    outputs: usize,
 }
 
 /// A parameter with Adam's two moments.
@@ -93,41 +118,54 @@ pub(crate) struct Parameter {
     pub(crate) value: Vec<f64>,
     mean: Vec<f64>,
     square: Vec<f64>,
+    rule: &'static Adam,
 }
 
 impl Layer {
-    pub(crate) fn new(weight: Vec<f32>, outputs: usize) -> Self {
+    pub(crate) fn new(weight: Vec<f32>, outputs: usize, rule: &'static Adam) -> Self {
         Self {
-            weight: Parameter::new(weight.into_iter().map(f64::from).collect()),
-            bias: Parameter::new(vec![0.0; outputs]),
+            bias: Parameter::new(vec![0.0; outputs], rule),
+            ..Self::without_bias(weight, outputs, rule)
+        }
+    }
+
+    pub(crate) fn without_bias(weight: Vec<f32>, outputs: usize, rule: &'static Adam) -> Self {
+        Self {
+            weight: Parameter::new(wide(&weight), rule),
+            bias: Parameter::new(Vec::new(), rule),
+            outputs,
         }
     }
 }
 
 impl Parameter {
-    fn new(value: Vec<f64>) -> Self {
+    fn new(value: Vec<f64>, rule: &'static Adam) -> Self {
         let zeros = vec![0.0; value.len()];
         Self {
             value,
             mean: zeros.clone(),
             square: zeros,
+            rule,
         }
     }
 
-    /// Kingma & Ba (2015), arXiv:1412.6980, algorithm 1; steps count from 0.
+    /// Kingma & Ba (2015), arXiv:1412.6980, algorithm 1, with the decay of Loshchilov & Hutter
+    /// (2017), arXiv:1711.05101, algorithm 2; steps count from 0.
     pub(crate) fn update(&mut self, gradient: &[f64], step: usize) {
         let Adam {
             learning_rate,
             beta1,
             beta2,
             eps,
-        } = ADAM;
+            weight_decay,
+        } = *self.rule;
         let correction = |beta: f64| 1.0 - beta.powi(step as i32 + 1);
         for (i, g) in gradient.iter().enumerate() {
             self.mean[i] += (1.0 - beta1) * (g - self.mean[i]);
             self.square[i] += (1.0 - beta2) * (g * g - self.square[i]);
             let mean = self.mean[i] / correction(beta1);
             let square = self.square[i] / correction(beta2);
+            self.value[i] *= 1.0 - learning_rate * weight_decay;
             self.value[i] -= learning_rate * mean / (square.sqrt() + eps);
         }
     }
@@ -139,11 +177,11 @@ impl Parameter {
 /// They may be as far off as those of a network whose weights were nudged: contestants sum in
 /// different orders, and the deeper a network, the more a difference grows, since Adam turns a
 /// gradient near 0 into a step of full length either way.
-pub(crate) fn expected(
+pub(crate) fn expected<T>(
     layers: Vec<Layer>,
-    inputs: &[Vec<f32>],
+    inputs: &[Vec<T>],
     labels: &[Vec<usize>],
-    train: impl Fn(&mut [Layer], Vec<f64>, &[usize], usize) -> f64,
+    train: impl Fn(&mut [Layer], &[T], &[usize], usize) -> f64,
 ) -> Vec<Expected> {
     let mut nudged = layers.clone();
     for (stream, layer) in (200..).zip(&mut nudged) {
@@ -155,9 +193,9 @@ pub(crate) fn expected(
     let losses = |mut layers: Vec<Layer>| {
         let train = &train;
         (0..CHECKED_STEPS).map(move |step| {
-            let x = inputs[step % inputs.len()].iter().copied().map(f64::from);
+            let x = &inputs[step % inputs.len()];
             let y = &labels[step % labels.len()];
-            train(&mut layers, x.collect(), y, step)
+            train(&mut layers, x, y, step)
         })
     };
     let mut drift: f64 = 0.0;
@@ -175,7 +213,7 @@ pub(crate) fn expected(
 
 /// `y = x · weight + bias` with a weight `[inputs, outputs]`.
 pub(crate) fn dense(layer: &Layer, x: &[f64]) -> Vec<f64> {
-    let outputs = layer.bias.value.len();
+    let outputs = layer.outputs;
     let inputs = layer.weight.value.len() / outputs;
     let mut y = product(x, &layer.weight.value, inputs, outputs);
     for row in y.chunks_exact_mut(outputs) {
@@ -188,11 +226,11 @@ pub(crate) fn dense(layer: &Layer, x: &[f64]) -> Vec<f64> {
 
 /// Updates a dense layer and returns the gradient of its inputs.
 pub(crate) fn dense_backward(layer: &mut Layer, x: &[f64], delta: &[f64], step: usize) -> Vec<f64> {
-    let outputs = layer.bias.value.len();
+    let outputs = layer.outputs;
     let inputs = layer.weight.value.len() / outputs;
     let batch = delta.len() / outputs;
     let d_weight = product(&transpose(x, inputs), delta, batch, outputs);
-    let mut d_bias = vec![0.0; outputs];
+    let mut d_bias = vec![0.0; layer.bias.value.len()];
     for row in delta.chunks_exact(outputs) {
         d_bias.iter_mut().zip(row).for_each(|(sum, d)| *sum += d);
     }
@@ -216,6 +254,10 @@ pub(crate) fn cross_entropy(logits: &mut [f64], labels: &[usize]) -> f64 {
         row[label] -= 1.0 / batch as f64;
     }
     loss
+}
+
+pub(crate) fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().copied().map(f64::from).collect()
 }
 
 pub(crate) fn relu(values: &mut [f64]) {

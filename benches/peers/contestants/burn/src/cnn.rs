@@ -17,7 +17,7 @@ pub(crate) struct Network {
     dense: Linear,
 }
 
-impl training::Network<4> for Network {
+impl training::Network<Tensor<4>> for Network {
     fn logits(&self, mut x: Tensor<4>) -> Tensor<2> {
         for conv in &self.convolutions {
             x = self.pool.forward(relu(conv.forward(x)));
@@ -26,7 +26,7 @@ impl training::Network<4> for Network {
     }
 }
 
-pub(crate) fn training(cnn: &Cnn, device: &Device) -> Training<Network, 4> {
+pub(crate) fn training(cnn: &Cnn, device: &Device) -> Training<Network, Tensor<4>> {
     let network = Network {
         convolutions: cnn
             .convolutions()

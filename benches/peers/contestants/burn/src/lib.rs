@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cnn;
+mod gpt;
 mod matmul;
 mod mlp;
 mod training;
@@ -18,6 +19,7 @@ pub fn race(device: impl Fn() -> Device, about: impl Fn(&Device) -> String) -> R
             Workload::Matmul(matmul) => Box::new(matmul::Product::new(matmul, device.clone())),
             Workload::Mlp(mlp) => Box::new(mlp::training(&mlp, &device.clone().autodiff())),
             Workload::Cnn(cnn) => Box::new(cnn::training(&cnn, &device.clone().autodiff())),
+            Workload::Gpt(gpt) => Box::new(gpt::training(&gpt, &device.clone().autodiff())),
         };
         Ok(Some((
             task,

@@ -13,7 +13,7 @@ pub(crate) struct Network {
     layers: Vec<Linear>,
 }
 
-impl training::Network<2> for Network {
+impl training::Network<Tensor<2>> for Network {
     fn logits(&self, mut x: Tensor<2>) -> Tensor<2> {
         for (l, layer) in self.layers.iter().enumerate() {
             if l > 0 {
@@ -25,7 +25,7 @@ impl training::Network<2> for Network {
     }
 }
 
-pub(crate) fn training(mlp: &Mlp, device: &Device) -> Training<Network, 2> {
+pub(crate) fn training(mlp: &Mlp, device: &Device) -> Training<Network, Tensor<2>> {
     let layers = mlp.layers();
     let layers = layers.iter().map(|dense| linear(dense, device)).collect();
     let shape = [mlp.batch, mlp.widths[0]];

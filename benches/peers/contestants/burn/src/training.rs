@@ -8,22 +8,24 @@ use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use workload::{ADAM, Dense, Task};
 
-/// A network whose inputs have `D` axes, the batch included.
-pub(crate) trait Network<const D: usize>: Module {
-    fn logits(&self, x: Tensor<D>) -> Tensor<2>;
+/// A network whose inputs are `X`.
+pub(crate) trait Network<X>: Module {
+    fn logits(&self, x: X) -> Tensor<2>;
 }
 
-pub(crate) struct Training<N, const D: usize> {
+pub(crate) struct Training<N, X> {
     /// Taken and put back by every update.
     network: Option<N>,
     loss: CrossEntropyLoss,
     optimizer: ModuleOptimizer,
-    inputs: Vec<Tensor<D>>,
+    learning_rate: f64,
+    inputs: Vec<X>,
     labels: Vec<Tensor<1, Int>>,
     steps: usize,
 }
 
-impl<N: Network<D>, const D: usize> Training<N, D> {
+impl<N: Network<Tensor<D>>, const D: usize> Training<N, Tensor<D>> {
+    /// With Adam.
     pub(crate) fn new(
         network: N,
         shape: [usize; D],
@@ -32,20 +34,39 @@ impl<N: Network<D>, const D: usize> Training<N, D> {
         device: &Device,
     ) -> Self {
         let input = |x| Tensor::from_data(TensorData::new(x, shape), device);
-        let label = |y: Vec<usize>| {
-            let y: Vec<i32> = y.into_iter().map(|y| y as i32).collect();
-            Tensor::from_data(TensorData::new(y, [shape[0]]), device)
-        };
         let adam = AdamConfig::new()
             .with_beta_1(ADAM.beta1 as f32)
             .with_beta_2(ADAM.beta2 as f32)
             .with_epsilon(ADAM.eps as f32);
+        let inputs = inputs.into_iter().map(input).collect();
+        let labels = integers(labels, [shape[0]], device);
+        Self::of_network(
+            network,
+            adam.init(),
+            ADAM.learning_rate,
+            inputs,
+            labels,
+            device,
+        )
+    }
+}
+
+impl<N: Network<X>, X: Clone> Training<N, X> {
+    pub(crate) fn of_network(
+        network: N,
+        optimizer: ModuleOptimizer,
+        learning_rate: f64,
+        inputs: Vec<X>,
+        labels: Vec<Tensor<1, Int>>,
+        device: &Device,
+    ) -> Self {
         Self {
             network: Some(network),
             loss: CrossEntropyLossConfig::new().init(device),
-            optimizer: adam.init(),
-            inputs: inputs.into_iter().map(input).collect(),
-            labels: labels.into_iter().map(label).collect(),
+            optimizer,
+            learning_rate,
+            inputs,
+            labels,
             steps: 0,
         }
     }
@@ -57,13 +78,13 @@ impl<N: Network<D>, const D: usize> Training<N, D> {
         let network = self.network.take().context("the network is lost")?;
         let loss = self.loss.forward(network.logits(x), y);
         let gradients = GradientsParams::from_grads(loss.backward(), &network);
-        let network = self.optimizer.step(ADAM.learning_rate, network, gradients);
+        let network = self.optimizer.step(self.learning_rate, network, gradients);
         self.network = Some(network);
         Ok(loss)
     }
 }
 
-impl<N: Network<D>, const D: usize> Task for Training<N, D> {
+impl<N: Network<X>, X: Clone> Task for Training<N, X> {
     fn step(&mut self) -> Result<Vec<f32>> {
         Ok(vec![self.train()?.into_scalar()])
     }
@@ -81,12 +102,28 @@ impl<N: Network<D>, const D: usize> Task for Training<N, D> {
     }
 }
 
+/// Labels or tokens of this shape.
+pub(crate) fn integers<const D: usize>(
+    values: Vec<Vec<usize>>,
+    shape: [usize; D],
+    device: &Device,
+) -> Vec<Tensor<D, Int>> {
+    let tensor = |values: Vec<usize>| {
+        let values: Vec<i32> = values.into_iter().map(|value| value as i32).collect();
+        Tensor::from_data(TensorData::new(values, shape), device)
+    };
+    values.into_iter().map(tensor).collect()
+}
+
 pub(crate) fn linear(dense: &Dense, device: &Device) -> Linear {
-    let weight = TensorData::new(dense.transposed(), [dense.inputs, dense.outputs]);
     Linear {
-        weight: Param::from_data(weight, device),
+        weight: matrix(dense.transposed(), [dense.inputs, dense.outputs], device),
         bias: Some(zeros(dense.outputs, device)),
     }
+}
+
+pub(crate) fn matrix(values: Vec<f32>, shape: [usize; 2], device: &Device) -> Param<Tensor<2>> {
+    Param::from_data(TensorData::new(values, shape), device)
 }
 
 pub(crate) fn zeros(count: usize, device: &Device) -> Param<Tensor<1>> {

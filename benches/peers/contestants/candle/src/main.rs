@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cnn;
+mod gpt;
 mod matmul;
 mod mlp;
 mod training;
@@ -19,6 +20,7 @@ fn main() -> Result<()> {
             Workload::Matmul(matmul) => Box::new(matmul::Product::new(matmul)?),
             Workload::Mlp(mlp) => Box::new(mlp::training(&mlp)?),
             Workload::Cnn(cnn) => Box::new(cnn::training(&cnn)?),
+            Workload::Gpt(gpt) => Box::new(gpt::training(gpt)?),
         };
         Ok(Some((task, about)))
     })

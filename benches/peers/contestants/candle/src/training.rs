@@ -3,7 +3,7 @@
 use anyhow::Result;
 use candle_core::{Module, Tensor, Var};
 use candle_nn::{AdamW, Linear, Optimizer, ParamsAdamW, Sequential, loss};
-use workload::{ADAM, Dense, Task};
+use workload::{ADAM, Adam, Dense, Task};
 
 use crate::CPU;
 
@@ -24,23 +24,32 @@ impl Training {
         inputs: Vec<Vec<f32>>,
         labels: Vec<Vec<usize>>,
     ) -> Result<Self> {
+        let input = |x| Ok(Tensor::from_vec(x, shape, &CPU)?);
+        let inputs = inputs.into_iter().map(input).collect::<Result<_>>()?;
+        let labels = integers(labels, &[shape[0]])?;
+        Self::by(&ADAM, net, variables, inputs, labels)
+    }
+
+    /// The same with these settings of the optimizer.
+    pub(crate) fn by(
+        settings: &Adam,
+        net: Sequential,
+        variables: Vec<Var>,
+        inputs: Vec<Tensor>,
+        labels: Vec<Tensor>,
+    ) -> Result<Self> {
         let settings = ParamsAdamW {
-            lr: ADAM.learning_rate,
-            beta1: ADAM.beta1,
-            beta2: ADAM.beta2,
-            eps: ADAM.eps,
-            weight_decay: 0.0,
-        };
-        let input = |x| Tensor::from_vec(x, shape, &CPU);
-        let label = |y: Vec<usize>| {
-            let y: Vec<u32> = y.into_iter().map(|y| y as u32).collect();
-            Tensor::from_vec(y, shape[0], &CPU)
+            lr: settings.learning_rate,
+            beta1: settings.beta1,
+            beta2: settings.beta2,
+            eps: settings.eps,
+            weight_decay: settings.weight_decay,
         };
         Ok(Self {
             net,
             optimizer: AdamW::new(variables, settings)?,
-            inputs: inputs.into_iter().map(input).collect::<Result<_, _>>()?,
-            labels: labels.into_iter().map(label).collect::<Result<_, _>>()?,
+            inputs,
+            labels,
             steps: 0,
         })
     }
@@ -66,6 +75,15 @@ impl Task for Training {
         }
         Ok(())
     }
+}
+
+/// Labels or tokens of this shape.
+pub(crate) fn integers(values: Vec<Vec<usize>>, shape: &[usize]) -> Result<Vec<Tensor>> {
+    let tensor = |values: Vec<usize>| {
+        let values: Vec<u32> = values.into_iter().map(|value| value as u32).collect();
+        Ok(Tensor::from_vec(values, shape, &CPU)?)
+    };
+    values.into_iter().map(tensor).collect()
 }
 
 /// A layer of two variables, which join the others.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cnn;
+mod gpt;
 mod matmul;
 mod mlp;
 mod training;
@@ -19,6 +20,7 @@ fn main() -> Result<()> {
             Workload::Matmul(matmul) => Box::new(matmul::Product::new(matmul, &device)?),
             Workload::Mlp(mlp) => Box::new(mlp::training(&mlp, &device)?),
             Workload::Cnn(cnn) => Box::new(cnn::training(&cnn, &device)?),
+            Workload::Gpt(gpt) => Box::new(gpt::training(gpt, &device)?),
         };
         let on = device.runtime(ModelMemory::default())?.describe();
         Ok(Some((

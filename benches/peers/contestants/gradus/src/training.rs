@@ -38,17 +38,21 @@ impl Training {
             .optimizer(adam)
             .batch(batch);
         let full = [&[batch], shape].concat();
-        let input = |x| Ok(Batch::new().with("x", Array::new(full.as_slice(), x)?));
-        let label = |y: Vec<usize>| {
-            let y: Vec<i32> = y.into_iter().map(|y| y as i32).collect();
-            Array::new([batch], y)
-        };
-        Ok(Self {
-            model: net.compile(settings)?,
-            batches: inputs.into_iter().map(input).collect::<Result<_>>()?,
-            labels: labels.into_iter().map(label).collect::<Result<_, _>>()?,
+        let input = |x| Ok(Array::new(full.as_slice(), x)?);
+        let inputs = inputs.into_iter().map(input).collect::<Result<_>>()?;
+        let labels = integers(labels, &[batch])?;
+        Ok(Self::of_model(net.compile(settings)?, inputs, labels))
+    }
+
+    /// Of a model with the input `x`.
+    pub(crate) fn of_model(model: Model, inputs: Vec<Array>, labels: Vec<Array>) -> Self {
+        let batch = |x| Batch::new().with("x", x);
+        Self {
+            model,
+            batches: inputs.into_iter().map(batch).collect(),
+            labels,
             steps: 0,
-        })
+        }
     }
 
     fn submit(&mut self) -> Result<Ticket> {
@@ -74,6 +78,15 @@ impl Task for Training {
         self.model.last_loss()?;
         Ok(())
     }
+}
+
+/// Labels or tokens of this shape.
+pub(crate) fn integers(values: Vec<Vec<usize>>, shape: &[usize]) -> Result<Vec<Array>> {
+    let array = |values: Vec<usize>| {
+        let values: Vec<i32> = values.into_iter().map(|value| value as i32).collect();
+        Ok(Array::new(shape, values)?)
+    };
+    values.into_iter().map(array).collect()
 }
 
 /// Initial values that are given.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cnn;
+mod gpt;
 mod matmul;
 mod mlp;
 mod training;
@@ -21,6 +22,7 @@ fn main() -> Result<()> {
             }
             Workload::Mlp(mlp) => trained(mlp::training(&mlp)),
             Workload::Cnn(cnn) => trained(cnn::training(&cnn)),
+            Workload::Gpt(gpt) => trained(gpt::training(&gpt)),
         };
         Ok(Some((task, about)))
     })

@@ -2,11 +2,17 @@
 
 use anyhow::Result;
 use meganeura::{Graph, NodeId, Session, build_session};
-use workload::{ADAM, Task};
+use workload::{ADAM, Adam, Task};
+
+/// What the input `x` takes.
+pub(crate) enum Values {
+    Numbers(Vec<f32>),
+    Tokens(Vec<u32>),
+}
 
 pub(crate) struct Training {
     pub(crate) session: Session,
-    inputs: Vec<Vec<f32>>,
+    inputs: Vec<Values>,
     labels: Vec<Vec<f32>>,
     steps: usize,
 }
@@ -14,10 +20,23 @@ pub(crate) struct Training {
 impl Training {
     /// `logits` makes them of the inputs; `parameters` are the values of those that it made.
     pub(crate) fn new(
-        mut graph: Graph,
+        graph: Graph,
         logits: NodeId,
         parameters: &[(String, Vec<f32>)],
         inputs: Vec<Vec<f32>>,
+        labels: Vec<Vec<f32>>,
+    ) -> Self {
+        let inputs = inputs.into_iter().map(Values::Numbers).collect();
+        Self::by(&ADAM, graph, logits, parameters, inputs, labels)
+    }
+
+    /// The same with these settings of the optimizer.
+    pub(crate) fn by(
+        settings: &Adam,
+        mut graph: Graph,
+        logits: NodeId,
+        parameters: &[(String, Vec<f32>)],
+        inputs: Vec<Values>,
         labels: Vec<Vec<f32>>,
     ) -> Self {
         let shape = graph.node(logits).ty.shape.clone();
@@ -32,9 +51,16 @@ impl Training {
         // it changes nothing.
         session.step();
         session.wait();
-        let [rate, beta1, beta2, eps] =
-            [ADAM.learning_rate, ADAM.beta1, ADAM.beta2, ADAM.eps].map(|v| v as f32);
+        let [rate, beta1, beta2, eps, decay] = [
+            settings.learning_rate,
+            settings.beta1,
+            settings.beta2,
+            settings.eps,
+            settings.weight_decay,
+        ]
+        .map(|v| v as f32);
         session.set_adam(rate, beta1, beta2, eps);
+        session.set_weight_decay(decay);
         Self {
             session,
             inputs,
@@ -54,7 +80,10 @@ impl Task for Training {
         for _ in 0..steps {
             let x = &self.inputs[self.steps % self.inputs.len()];
             let y = &self.labels[self.steps % self.labels.len()];
-            self.session.set_input("x", x);
+            match x {
+                Values::Numbers(x) => self.session.set_input("x", x),
+                Values::Tokens(x) => self.session.set_input_u32("x", x),
+            }
             self.session.set_input("y", y);
             self.session.step();
             self.steps += 1;
