@@ -46,7 +46,7 @@ pub mod prelude {
     #[cfg(feature = "tokenizers")]
     pub use gradus_data::{TOKEN_TYPES, Tokenizer, TokenizerTraining};
     pub use gradus_graph::{
-        Array, Border, DType, Graph, Init, Layer, Optimizer, Padding, Scope, Var,
+        Array, Border, DType, Graph, Init, Layer, Optimizer, Padding, Scope, Storage, Var,
     };
     pub use gradus_nn::{
         Accuracy, Activate, Activation, Adadelta, Adagrad, Adam, AdamW, Adamax, AdaptiveAvgPool,

@@ -6,6 +6,7 @@
 
 /// The files of `lib/`: name and text. A file may use functions of others.
 pub const FILES: &[(&str, &str)] = &[
+    ("bf16", include_str!("../lib/bf16.wgsl")),
     ("erf", include_str!("../lib/erf.wgsl")),
     ("expm1", include_str!("../lib/expm1.wgsl")),
     ("int", include_str!("../lib/int.wgsl")),

@@ -9,7 +9,7 @@ use gradus_graph::backend::{
 };
 use gradus_graph::plan::{KernelKind, Plan, Role, ValueId};
 use gradus_graph::timeline::Timeline;
-use gradus_graph::{Array, step_row};
+use gradus_graph::{Array, bf16, step_row};
 
 pub(crate) struct Interpreter {
     buffers: BTreeMap<Role, Vec<u32>>,
@@ -42,12 +42,23 @@ impl Interpreter {
         let v = &plan.values[value.index()];
         let first = v.offset as usize / 4;
         let words = &self.buffers[&plan.buffers[v.buffer.index()].role];
-        words[first..first + v.meta.shape.numel()].to_vec()
+        let words = &words[first..first + v.bytes() as usize / 4];
+        match v.packed {
+            true => (0..v.meta.shape.numel())
+                .map(|i| bf16::unpacked(words, i))
+                .collect(),
+            false => words.to_vec(),
+        }
     }
 
     fn put(&mut self, plan: &Plan, value: ValueId, words: &[u32]) {
         let v = &plan.values[value.index()];
         let first = v.offset as usize / 4;
+        let pair = |x: &[u32]| x[0] >> 16 | x.get(1).unwrap_or(&0) & 0xffff_0000;
+        let words = &match v.packed {
+            true => words.chunks(2).map(pair).collect(),
+            false => words.to_vec(),
+        };
         let buffer = self
             .buffers
             .get_mut(&plan.buffers[v.buffer.index()].role)

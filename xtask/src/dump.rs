@@ -161,20 +161,25 @@ fn operand(words: &[&str]) -> Result<Operand> {
     })
 }
 
-/// Bytes of `f32[64,10]`; elements of all dtypes have four.
+/// Bytes of `f32[64,10]`; elements of all dtypes have four but those of `bf16`, of which a word
+/// holds two.
 fn bytes(shape: &str) -> Result<u64> {
     let inside = shape.split_once('[').and_then(|(dtype, rest)| {
-        let known = matches!(dtype, "f32" | "i32" | "u32" | "bool");
-        rest.strip_suffix(']').filter(|_| known)
+        let known = matches!(dtype, "f32" | "i32" | "u32" | "bool" | "bf16");
+        rest.strip_suffix(']')
+            .filter(|_| known)
+            .map(|inside| (dtype, inside))
     });
-    let inside = inside.context("expected a dtype and a shape")?;
-    let mut bytes = 4_u64;
+    let (dtype, inside) = inside.context("expected a dtype and a shape")?;
+    let mut bytes = if dtype == "bf16" { 2_u64 } else { 4 };
     for size in inside.split(',').filter(|size| !size.is_empty()) {
         bytes = bytes
             .checked_mul(number(size)?)
             .context("more than 2⁶⁴ bytes")?;
     }
-    Ok(bytes)
+    bytes
+        .checked_next_multiple_of(4)
+        .context("more than 2⁶⁴ bytes")
 }
 
 fn number(text: &str) -> Result<u64> {

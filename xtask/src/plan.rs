@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use gradus_graph::plan::{Request, SlabLayout, lower};
-use gradus_graph::{DType, Graph, Layer, Plan, Scope, Target, grad};
+use gradus_graph::{DType, Graph, Layer, Plan, Scope, Storage, Target, grad};
 use gradus_nn::{Accuracy, Adam, CrossEntropy, Loss, Metric, Sequential};
 
 use crate::args::Args;
@@ -17,7 +17,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 fn parse(args: &[String]) -> Result<Plan> {
     let known = [
         "widths", "batch", "target", "dropout", "clip", "resident", "size", "width", "layers",
-        "heads",
+        "heads", "storage",
     ];
     let args = Args::parse(args, &known)?;
     let widths = args
@@ -34,6 +34,11 @@ fn parse(args: &[String]) -> Result<Plan> {
         clip: args.get("clip")?,
         resident: args.get("resident")?,
         tokens: false,
+        storage: match args.get::<String>("storage")?.as_deref() {
+            None | Some("f32") => Storage::F32,
+            Some("bf16") => Storage::Bf16,
+            Some(other) => bail!("`--storage` is f32 or bf16, not {other}"),
+        },
     };
     let [model] = args.words.as_slice() else {
         bail!("name one model: mlp, cnn, resnet18 or gpt");
@@ -114,6 +119,8 @@ pub(crate) struct Step {
     pub(crate) resident: Option<usize>,
     /// Samples are tokens, each with a label.
     pub(crate) tokens: bool,
+    /// How what the backward pass reads is stored.
+    pub(crate) storage: Storage,
 }
 
 /// The plan of an MLP's step.
@@ -151,17 +158,21 @@ pub(crate) fn train(net: &dyn Layer, step: &Step) -> Result<Plan> {
     let y = graph.input("y", labels, DType::I32);
     let logits = net.forward(&scope, x);
     let loss = CrossEntropy::new();
-    let accuracy = Accuracy::new().forward(&scope, &loss, logits, y);
-    let loss = loss.forward(&scope, logits, y);
+    let mut accuracy = Accuracy::new().forward(&scope, &loss, logits, y);
+    let mut loss = loss.forward(&scope, logits, y);
+    let forward = graph.node_count();
+    let mut gradients = grad(loss, &graph.param_vars());
+    if step.storage == Storage::Bf16 {
+        let now = graph.round_saved(forward, &gradients);
+        let all = gradients.iter_mut().chain([&mut loss, &mut accuracy]);
+        all.for_each(|var| *var = now(*var));
+    }
     let plan = lower(&Request {
         name: "train",
         graph: &graph,
         outputs: vec![],
         readbacks: vec![("loss".into(), loss), ("accuracy".into(), accuracy)],
-        gradients: grad(loss, &graph.param_vars())
-            .into_iter()
-            .map(Some)
-            .collect(),
+        gradients: gradients.into_iter().map(Some).collect(),
         optimizer: Some(&Adam::new(1e-3)),
         clip_norm: step.clip,
         first_state: 0,

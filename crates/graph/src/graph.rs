@@ -109,6 +109,15 @@ pub(crate) struct Inner {
     pub(crate) rule: RuleOf,
 }
 
+impl Inner {
+    /// Gives all that names a node the number that the node has now.
+    pub(crate) fn renumber(&mut self, now: impl Fn(NodeId) -> NodeId) {
+        let leaves = self.param_nodes.iter_mut().chain(&mut self.state_nodes);
+        let all = leaves.chain(self.updates.values_mut());
+        all.for_each(|id| *id = now(*id));
+    }
+}
+
 impl Graph {
     /// An empty graph.
     pub fn new() -> Self {
@@ -323,6 +332,11 @@ impl Graph {
     /// A snapshot of all nodes, in topological order.
     pub fn nodes(&self) -> Vec<Node> {
         self.inner.borrow().nodes.clone()
+    }
+
+    /// How many nodes there are.
+    pub fn node_count(&self) -> usize {
+        self.inner.borrow().nodes.len()
     }
 
     /// The inputs, in order of declaration.

@@ -5,6 +5,7 @@
 
 mod array;
 pub mod backend;
+pub mod bf16;
 mod decoding;
 mod dtype;
 mod grad;
@@ -20,6 +21,7 @@ mod program;
 mod scope;
 mod shape;
 pub mod step_row;
+mod storage;
 mod target;
 pub mod timeline;
 mod var;
@@ -38,6 +40,7 @@ pub use plan::Plan;
 pub use program::{Expr, ExprId, Program, Store};
 pub use scope::{Layer, Scope};
 pub use shape::{IntoShape, MAX_RANK, Shape};
+pub use storage::Storage;
 pub use target::{DeviceClass, Target};
 pub use var::{
     AttentionOptions, Border, ConvOptions, Operand, Padding, PerAxis, PerAxisFactor, PerSide,

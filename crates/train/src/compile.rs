@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gradus_data::{Dataset, TARGET};
-use gradus_graph::{DType, IntoShape, Optimizer};
+use gradus_graph::{DType, IntoShape, Optimizer, Storage};
 use gradus_nn::{Loss, Metric, Network};
 
 use crate::spec::{Field, Spec};
@@ -40,6 +40,7 @@ pub struct Compile {
     batch: Option<usize>,
     seed: u64,
     clip_norm: Option<f64>,
+    storage: Storage,
     trained: Option<Params>,
     resident: bool,
     sabotage: Option<Sabotage>,
@@ -124,6 +125,19 @@ impl Compile {
         self
     }
 
+    /// How training stores the values of the forward pass that the backward pass reads, as `f32`
+    /// if not set. As [`Storage::Bf16`] they take half the memory and traffic, and training sees
+    /// them rounded to 8 bits, as with PyTorch's `autocast`; values of fewer than 1024 elements,
+    /// statistics of normalizations, results of attention, parameters, gradients and optimizer
+    /// states stay `f32`, as does all arithmetic. Evaluation and prediction round nothing.
+    ///
+    /// No device needs a feature for it: two values lie in a word, and the planner has kernels pack
+    /// and unpack them where they write and read.
+    pub fn storage(mut self, storage: Storage) -> Self {
+        self.storage = storage;
+        self
+    }
+
     /// Trains only these parameters; all if not set. The others stay as they are.
     pub fn train(mut self, params: Params) -> Self {
         self.trained = Some(params);
@@ -151,7 +165,8 @@ impl Compile {
         let missing = |what: &str, call: &str| Error::setting(format!("no {what}: add {call}"));
         let set = (&self.target, &self.loss, &self.optimizer);
         let nothing = matches!((set, &self.metrics[..]), ((None, None, None), []));
-        if nothing && self.clip_norm.is_none() && self.trained.is_none() {
+        let plain = self.clip_norm.is_none() && self.storage == Storage::F32;
+        if nothing && plain && self.trained.is_none() {
             return Ok(None);
         }
         let target = set
@@ -172,6 +187,7 @@ impl Compile {
                 params: self.trained.clone().unwrap_or_else(Params::all),
                 optimizer,
                 clip_norm: self.clip_norm,
+                storage: self.storage,
             },
         }))
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use gradus_data::Batch;
-use gradus_graph::{DType, IntoShape, Optimizer, Scope, Shape, Var};
+use gradus_graph::{DType, IntoShape, Optimizer, Scope, Shape, Storage, Var};
 use gradus_nn::{OUTPUT, Vars};
 
 use crate::spec::Field;
@@ -18,6 +18,7 @@ pub struct Step {
     pub(crate) body: Option<Arc<dyn Body>>,
     pub(crate) update: Option<Update>,
     pub(crate) clip_norm: Option<f64>,
+    pub(crate) storage: Storage,
 }
 
 /// How a step changes parameters.
@@ -26,6 +27,7 @@ pub(crate) struct Update {
     pub(crate) params: Params,
     pub(crate) optimizer: Arc<dyn Optimizer>,
     pub(crate) clip_norm: Option<f64>,
+    pub(crate) storage: Storage,
 }
 
 /// A step with a name.
@@ -76,6 +78,7 @@ impl Step {
             params,
             optimizer: Arc::new(optimizer),
             clip_norm: None,
+            storage: Storage::F32,
         });
         self.body = Some(Arc::new(Own { f, trains: true }));
         self
@@ -99,6 +102,13 @@ impl Step {
         self
     }
 
+    /// How this step stores the values of its forward pass that its backward pass reads: see
+    /// [`Compile::storage`](crate::Compile::storage).
+    pub fn storage(mut self, storage: Storage) -> Self {
+        self.storage = storage;
+        self
+    }
+
     /// This step under a name; refuses what is missing.
     pub(crate) fn named(mut self, name: &str, sample: Batch) -> Result<Definition, Error> {
         let refuse = |what: &str| Err(Error::setting(format!("step `{name}` {what}")));
@@ -114,6 +124,11 @@ impl Step {
                 Some(update) => update.clip_norm = Some(norm),
                 None => return refuse("clips gradients but has none: add `.minimize(…)`"),
             }
+        }
+        match &mut self.update {
+            Some(update) => update.storage = self.storage,
+            None if self.storage == Storage::F32 => {}
+            None => return refuse("stores nothing for a backward pass: add `.minimize(…)`"),
         }
         Ok(Definition {
             name: name.to_owned(),

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use gradus_graph::philox::Rng;
 use gradus_graph::plan::{self, Plan, Request, SlabLayout};
-use gradus_graph::{Graph, Init, Optimizer, ParamInfo, Scope, Shape, StateInfo, Var, grad, vjp};
+use gradus_graph::{
+    Graph, Init, Optimizer, ParamInfo, Scope, Shape, StateInfo, Storage, Var, grad, vjp,
+};
 use gradus_nn::Vars;
 
 use crate::spec::Spec;
@@ -83,17 +85,44 @@ impl Definition {
     pub(crate) fn gradients<'g>(
         &self,
         graph: &'g Graph,
-        results: &Results<'g>,
+        results: &mut Results<'g>,
         trained: &[usize],
     ) -> Result<Vec<Var<'g>>, Error> {
+        let forward = graph.node_count();
         let (Some(_), Some((_, loss))) = (&self.update, results.reports.first()) else {
             return Ok(Vec::new());
         };
         let params = graph.param_vars();
         let params = trained.iter().filter_map(|&i| params.get(i).copied());
-        let gradients = grad(*loss, &params.collect::<Vec<_>>());
+        let mut gradients = grad(*loss, &params.collect::<Vec<_>>());
         graph.check()?;
+        self.store(graph, forward, results, gradients.iter_mut());
         Ok(gradients)
+    }
+
+    /// Changes the graph so that what these gradients read of the first nodes is stored as the step
+    /// wants it.
+    fn store<'g: 'v, 'v>(
+        &self,
+        graph: &'g Graph,
+        forward: usize,
+        results: &mut Results<'g>,
+        gradients: impl Iterator<Item = &'v mut Var<'g>>,
+    ) {
+        if self
+            .update
+            .as_ref()
+            .is_none_or(|u| u.storage == Storage::F32)
+        {
+            return;
+        }
+        let gradients: Vec<&mut Var<'g>> = gradients.collect();
+        let wanted: Vec<Var<'g>> = gradients.iter().map(|var| **var).collect();
+        let now = graph.round_saved(forward, &wanted);
+        let named = results.reports.iter_mut().chain(&mut results.outputs);
+        for var in named.map(|(_, var)| var).chain(gradients) {
+            *var = now(*var);
+        }
     }
 
     /// The parameters that the step trains, with their gradients: those that are selected and
@@ -101,8 +130,9 @@ impl Definition {
     fn trained<'g>(
         &self,
         graph: &'g Graph,
-        results: &Results<'g>,
+        results: &mut Results<'g>,
     ) -> Result<Vec<(usize, Var<'g>)>, Error> {
+        let forward = graph.node_count();
         let (Some(update), Some((_, loss))) = (&self.update, results.reports.first()) else {
             return Ok(Vec::new());
         };
@@ -118,8 +148,14 @@ impl Definition {
         let selected = reached
             .iter()
             .filter(|(_, p, _)| update.params.select(&p.name, &p.shape));
-        let trained: Vec<_> = selected.map(|&(i, _, dx)| (i, dx)).collect();
+        let mut trained: Vec<_> = selected.map(|&(i, _, dx)| (i, dx)).collect();
         if !trained.is_empty() {
+            self.store(
+                graph,
+                forward,
+                results,
+                trained.iter_mut().map(|(_, dx)| dx),
+            );
             return Ok(trained);
         }
         let names: Vec<&str> = reached.iter().map(|(_, p, _)| p.name.as_str()).collect();
@@ -177,8 +213,8 @@ pub(crate) fn first(
     first_state: impl Fn(&[usize]) -> usize,
 ) -> Result<First, Error> {
     let graph = Graph::new();
-    let results = step.trace(&graph, &layout.leaves, spec.batch)?;
-    let gradients = step.trained(&graph, &results)?;
+    let mut results = step.trace(&graph, &layout.leaves, spec.batch)?;
+    let gradients = step.trained(&graph, &mut results)?;
     let trained: Vec<usize> = gradients.iter().map(|(i, _)| *i).collect();
     let leaves = Leaves::of(&graph);
     let known = layout.leaves.params.len();
@@ -211,9 +247,9 @@ pub(crate) fn another(
     (samples, resident, phase): (usize, bool, usize),
 ) -> Result<Arc<Plan>, Error> {
     let graph = Graph::new();
-    let results = step.trace(&graph, &layout.leaves, samples)?;
+    let mut results = step.trace(&graph, &layout.leaves, samples)?;
     check_leaves(&graph, &layout.leaves, step, spec.batch)?;
-    let gradients = step.gradients(&graph, &results, &place.trained)?;
+    let gradients = step.gradients(&graph, &mut results, &place.trained)?;
     let gradients = place.trained.iter().copied().zip(gradients).collect();
     let request = (&graph, results, gradients);
     let places = (&layout.slabs, place.first_state);

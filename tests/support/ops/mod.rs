@@ -3,6 +3,7 @@
 //! ops.
 
 mod attention;
+mod bf16;
 mod composite;
 mod conv;
 mod einsum;
@@ -92,6 +93,7 @@ pub(crate) fn rows() -> Vec<Row> {
     rows.extend(composite::rows());
     rows.extend(losses::rows());
     rows.extend(attention::rows());
+    rows.extend(bf16::rows());
     rows
 }
 

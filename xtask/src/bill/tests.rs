@@ -1,6 +1,6 @@
 //! Bills that agree, and texts that do not.
 
-use gradus_graph::Target;
+use gradus_graph::{Storage, Target};
 use proptest::prelude::*;
 
 use super::*;
@@ -19,6 +19,7 @@ fn plain(widths: &[usize], batch: usize, target: Target) -> Mlp {
             clip: None,
             resident: None,
             tokens: false,
+            storage: Storage::F32,
         },
     }
 }
@@ -67,8 +68,16 @@ fn the_bills_of_convolutional_networks_agree() {
             clip: None,
             resident: None,
             tokens: false,
+            storage: Storage::F32,
         };
         let text = format!("{:#}", train(&cnn(10), &step([1, 28, 28], 32)).unwrap());
+        agrees_of(&text, Limits::default());
+        let packed = Step {
+            storage: Storage::Bf16,
+            ..step([1, 27, 27], 3)
+        };
+        let text = format!("{:#}", train(&cnn(10), &packed).unwrap());
+        assert!(text.contains(" bf16["));
         agrees_of(&text, Limits::default());
         let net = ResNet18 { classes: 1000 };
         let text = format!("{:#}", train(&net, &step([3, 64, 64], 4)).unwrap());

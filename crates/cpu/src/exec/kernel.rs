@@ -1,19 +1,20 @@
 //! One kernel of a plan, ready to run.
 
-use gradus_graph::DType;
 use gradus_graph::plan::{Kernel, KernelKind, Plan};
+use gradus_graph::{DType, bf16};
 
 use super::attention::Attention;
 use super::context::Context;
 use super::conv::Conv;
 use super::matmul::MatMul;
 use super::memory::{MAX_WRITTEN, Memory};
+use super::packed::Packed;
 use super::program::Compiled;
 use super::regions::{Regions, Span};
 use super::scan::Scan;
 use super::scatter::Scatter;
 use super::sort::Sort;
-use super::storage::size;
+use super::storage::{Storage, size};
 use super::take::Take;
 use super::update::Update;
 use super::words::Words;
@@ -25,6 +26,8 @@ pub(super) struct Prepared {
     regions: Regions,
     /// Its operands.
     spans: Vec<Span>,
+    /// Those of them that lie packed.
+    packed: Vec<Packed>,
     body: Body,
 }
 
@@ -46,8 +49,14 @@ impl Prepared {
     ///
     /// # Errors
     /// If it is malformed or reaches outside of its operands.
-    pub(super) fn new(kernel: &Kernel, plan: &Plan, buffers: &[usize]) -> Result<Self, String> {
-        let spans = spans(kernel, plan, buffers)?;
+    pub(super) fn new(
+        kernel: &Kernel,
+        plan: &Plan,
+        buffers: &[usize],
+        storage: &mut Storage,
+    ) -> Result<Self, String> {
+        let mut spans = spans(kernel, plan, buffers)?;
+        let packed = unpacked(kernel, plan, &mut spans, storage);
         let (regions, places) = Regions::new(&spans)?;
         let dtype = |operand: usize| {
             let read = kernel.operands.get(operand).and_then(|o| o.reads);
@@ -77,6 +86,7 @@ impl Prepared {
         Ok(Self {
             regions,
             spans,
+            packed,
             body,
         })
     }
@@ -86,6 +96,9 @@ impl Prepared {
     /// # Errors
     /// If the step asks for what there is not.
     pub(super) fn run(&self, context: Context<'_>, buffers: &mut [Words]) -> Result<(), String> {
+        for packed in self.packed.iter().filter(|p| p.reads) {
+            packed.unpack(context, buffers);
+        }
         let mut taken: [Words; MAX_WRITTEN] = Default::default();
         exchange(&self.regions.taken, buffers, &mut taken);
         let mut memory = Memory::new(buffers, &mut taken, &self.regions.regions);
@@ -116,6 +129,9 @@ impl Prepared {
             Body::Take(take) => take.run(context, &mut memory),
         };
         exchange(&self.regions.taken, buffers, &mut taken);
+        for packed in self.packed.iter().filter(|p| p.writes) {
+            packed.pack(context, buffers);
+        }
         done
     }
 
@@ -132,8 +148,11 @@ impl Prepared {
         }
     }
 
-    /// The first words of an operand.
+    /// The first elements of an operand, each as a word.
     pub(super) fn words(&self, operand: usize, len: usize, buffers: &[Words]) -> Vec<u32> {
+        if let Some(packed) = self.packed.iter().find(|p| p.operand == operand) {
+            return packed.elements(buffers);
+        }
         let words = self.spans.get(operand).and_then(|span| {
             let start = span.words.start;
             buffers.get(span.buffer)?.get(start..start + len)
@@ -174,4 +193,42 @@ fn spans(kernel: &Kernel, plan: &Plan, buffers: &[usize]) -> Result<Vec<Span>, S
         })
     });
     spans.collect()
+}
+
+/// Moves the spans of packed operands to where they are unpacked.
+fn unpacked(
+    kernel: &Kernel,
+    plan: &Plan,
+    spans: &mut [Span],
+    storage: &mut Storage,
+) -> Vec<Packed> {
+    let mut all: Vec<Packed> = Vec::new();
+    for (operand, (o, span)) in kernel.operands.iter().zip(spans).enumerate() {
+        let value = o
+            .writes
+            .or(o.reads)
+            .and_then(|v| plan.values.get(v.index()));
+        if !value.is_some_and(|v| v.packed) {
+            continue;
+        }
+        let (len, start) = (span.words.len(), span.words.start);
+        let room = len.next_multiple_of(4);
+        let packed = Packed {
+            operand,
+            buffer: span.buffer,
+            words: start..start + bf16::words(len),
+            unpacked: storage.unpacked(all.len(), room),
+            len,
+            reads: o.reads.is_some(),
+            writes: o.writes.is_some(),
+        };
+        *span = Span {
+            buffer: packed.unpacked,
+            words: 0..len,
+            end: room,
+            writes: packed.writes,
+        };
+        all.push(packed);
+    }
+    all
 }

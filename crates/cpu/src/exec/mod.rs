@@ -12,6 +12,7 @@ mod gemm;
 mod kernel;
 mod matmul;
 mod memory;
+mod packed;
 mod product;
 mod program;
 mod regions;
@@ -219,7 +220,8 @@ impl Runtime for CpuRuntime {
             place.copy_from_slice(&words);
         }
         let prepare = |(line, kernel)| {
-            Prepared::new(kernel, &plan, &buffers).map_err(|m| fault(&plan, line, m))
+            let prepared = Prepared::new(kernel, &plan, &buffers, &mut self.storage);
+            prepared.map_err(|m| fault(&plan, line, m))
         };
         let kernels = plan
             .kernels

@@ -12,6 +12,8 @@ use super::words::Words;
 #[derive(Debug, Default)]
 pub(super) struct Storage {
     ids: BTreeMap<(Option<usize>, Role), usize>,
+    /// Where operands that lie packed are unpacked while a kernel runs.
+    unpacked: Vec<usize>,
     /// The buffers. Kernels take those that they write out of it while they run.
     pub(super) buffers: Vec<Words>,
 }
@@ -45,6 +47,18 @@ impl Storage {
         id
     }
 
+    /// The buffer in which the packed operand of this number is unpacked, made or enlarged if need
+    /// be.
+    pub(super) fn unpacked(&mut self, number: usize, words: usize) -> usize {
+        while self.unpacked.len() <= number {
+            self.unpacked.push(self.buffers.len());
+            self.buffers.push(Words::default());
+        }
+        let id = self.unpacked[number];
+        self.buffers[id].grow(words);
+        id
+    }
+
     /// The words of a buffer.
     pub(super) fn get(&mut self, plan: usize, role: &Role) -> Result<&mut Words, BackendError> {
         let id = self.ids.get(&key(plan, role));
@@ -57,6 +71,11 @@ impl Storage {
         for ((_, role), id) in &self.ids {
             let transient = matches!(role, Role::Slot(_) | Role::Outputs | Role::Ring);
             if let (true, Some(buffer)) = (transient, self.buffers.get_mut(*id)) {
+                buffer.fill(word);
+            }
+        }
+        for id in &self.unpacked {
+            if let Some(buffer) = self.buffers.get_mut(*id) {
                 buffer.fill(word);
             }
         }

@@ -118,6 +118,7 @@ pub fn plan(kind: KernelKind, memory: &[Memory], sites: usize, flops: u64) -> Pl
             meta: Meta::new(Shape::try_new(&[m.words.len()]).unwrap(), m.dtype),
             buffer: BufferId(id),
             offset: BEFORE as u64 * 4,
+            packed: false,
         });
         let reads = (m.used != Use::Write).then_some(ValueId(id));
         let writes = (m.used != Use::Read).then_some(ValueId(id));

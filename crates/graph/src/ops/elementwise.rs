@@ -124,6 +124,9 @@ unary! {
     Ceil = "ceil", Float, wgsl("ceil(x)"), cpu(|x| x.ceil()), vjp(|_, _, _| None);
     /// Nearest integer, halves to even.
     Round = "round", Float, wgsl("round(x)"), cpu(|x| x.round()), vjp(|_, _, _| None);
+    /// The nearest bfloat16 (the upper half of an `f32`), halves to even. What is too large becomes
+    /// ∞, NaN stays NaN. The gradient passes as if nothing had been rounded.
+    Bf16 = "bf16", Float, wgsl("g_bf16(x)"), cpu(|x| x.bf16()), vjp(|_, _, dy| Some(dy));
     /// Bitwise complement of integers, `not` of bool.
     Not = "not", Logic, wgsl("g_not(x)"), cpu(|x| x), vjp(|_, _, _| None);
     /// True for NaN, tested on the bits.

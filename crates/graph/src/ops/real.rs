@@ -2,6 +2,8 @@
 
 use std::ops::{Add, Div, Mul, Neg, Rem, Sub};
 
+use crate::bf16;
+
 /// A real number type in which every float formula of `elementwise.rs` can be evaluated.
 ///
 /// `f64` and `f32` are exact to their libraries' last bits and serve the oracle; an executor may
@@ -44,6 +46,8 @@ pub trait Real:
     fn ceil(self) -> Self;
     /// Nearest integer, halves to even.
     fn round(self) -> Self;
+    /// The nearest bfloat16, halves to even.
+    fn bf16(self) -> Self;
     /// `xʸ`
     fn pow(self, y: Self) -> Self;
     /// True for NaN.
@@ -66,7 +70,7 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($t:ident, $erf:path) => {
+    ($t:ident, $erf:path, $bf16:expr) => {
         impl Real for $t {
             #[allow(
                 clippy::cast_possible_truncation,
@@ -114,6 +118,9 @@ macro_rules! real {
             fn round(self) -> Self {
                 $t::round_ties_even(self)
             }
+            fn bf16(self) -> Self {
+                $bf16(self)
+            }
             fn pow(self, y: Self) -> Self {
                 $t::powf(self, y)
             }
@@ -124,5 +131,11 @@ macro_rules! real {
     };
 }
 
-real!(f32, libm::erff);
-real!(f64, libm::erf);
+real!(f32, libm::erff, bf16::round);
+// Devices round what they hold, an `f32`.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "rounding is what is asked for"
+)]
+const NARROW: fn(f64) -> f64 = |x| f64::from(bf16::round(x as f32));
+real!(f64, libm::erf, NARROW);

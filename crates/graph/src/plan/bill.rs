@@ -1,7 +1,7 @@
 //! The bill: what a step costs, beside what it must cost at least.
 
 use super::memory::Bounds;
-use super::{Bill, Factor, Kernel, KernelKind, Plan, Role, ValueId};
+use super::{Bill, Factor, Kernel, KernelKind, Plan, Role, Value, ValueId};
 
 /// Counts a finished plan.
 pub(super) fn bill(plan: &Plan, bounds: Bounds) -> Bill {
@@ -33,9 +33,7 @@ pub(super) fn bill(plan: &Plan, bounds: Bounds) -> Bill {
 }
 
 fn bytes(plan: &Plan, v: ValueId) -> u64 {
-    plan.values
-        .get(v.index())
-        .map_or(0, |v| v.meta.bytes() as u64)
+    plan.values.get(v.index()).map_or(0, Value::bytes)
 }
 
 impl Plan {

@@ -33,7 +33,7 @@ pub(super) fn bind(plan: &mut Plan) -> Result<(), PlanError> {
 fn merge_in_place(kernel: &mut Kernel, values: &[Value]) {
     let place = |v: Option<super::ValueId>| {
         let value = values.get(v?.index())?;
-        Some((value.buffer, value.offset, value.meta.bytes()))
+        Some((value.buffer, value.offset, value.bytes()))
     };
     let mut write = 0;
     while write < kernel.operands.len() {
@@ -147,12 +147,7 @@ fn bindings(kernel: &mut Kernel, plan: &Plan, share: bool) -> Result<(), PlanErr
             true => v.buffer == own.buffer,
             false => *v == own || small && v.buffer == own.buffer && is_small(&v.meta),
         };
-        let span = |v: &Value| {
-            (
-                v.offset,
-                v.offset + v.meta.bytes().next_multiple_of(16) as u64,
-            )
-        };
+        let span = |v: &Value| (v.offset, v.offset + v.bytes().next_multiple_of(16));
         let (low, high) = if whole {
             (0, buffer.map_or(0, |b| b.bytes))
         } else {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::build::{PlanError, Request};
+use super::cluster::packs;
 use super::kernel::{Fragment, Kernel, KernelKind, Operand, TakeKernel};
 use super::{Bill, Buffer, BufferId, Input, Plan, Role, Value, ValueId, bill, bind, home, memory};
 use crate::ops::{Meta, Op};
@@ -75,6 +76,7 @@ impl Builder {
             meta,
             buffer,
             offset,
+            packed: false,
         });
         ValueId(u32::try_from(self.plan.values.len() - 1).unwrap_or(u32::MAX))
     }
@@ -255,6 +257,9 @@ impl Builder {
             return value;
         }
         let value = self.value(name_of(ir, id), node.meta, UNPLACED, 0);
+        if let Some(value) = self.plan.values.last_mut() {
+            value.packed = packs(ir, id);
+        }
         self.values.insert(id, value);
         value
     }

@@ -62,7 +62,7 @@ impl Plan {
                 if !written.insert(v) && transient {
                     return Err(broken(format!("`{}` is written twice", value.name)));
                 }
-                let end = |v: &Value| v.offset + v.meta.bytes() as u64;
+                let end = |v: &Value| v.offset + v.bytes();
                 holds.retain(|(buffer, offset), held| {
                     let apart = self
                         .value(*held)
@@ -122,7 +122,7 @@ impl Plan {
             let start = binding.offset + operand.base as u64 * 4;
             let inside = start == value.offset
                 && binding.buffer == value.buffer
-                && start + value.meta.bytes() as u64 <= binding.offset + binding.bytes;
+                && start + value.bytes() <= binding.offset + binding.bytes;
             if !inside || (operand.writes.is_some() && !binding.writes) {
                 return Err(format!("`{}` lies outside its binding", value.name));
             }

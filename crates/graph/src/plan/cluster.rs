@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use super::domain::Domain;
 use super::home::Homes;
 use super::{alone, attention};
-use crate::ops::{Direction, Op, Reduction};
+use crate::ops::{Direction, Op, Reduction, Unary};
 use crate::passes::Ir;
 use crate::{DeviceClass, Node, NodeId, Shape, Target};
 
@@ -311,6 +311,16 @@ impl<'a> Clusters<'a> {
             self.sources.push(found);
         }
     }
+}
+
+/// Are the elements of this node all of bfloat16, so that two of them fit a word of memory?
+pub(crate) fn packs(ir: &Ir, mut id: NodeId) -> bool {
+    while let Op::Reshape(_) | Op::Expand(_) | Op::Permute(_) | Op::Slice(_) | Op::Flip(_) =
+        ir.node(id).op
+    {
+        id = ir.node(id).inputs[0];
+    }
+    matches!(ir.node(id).op, Op::Unary(Unary::Bf16))
 }
 
 /// The node a chain of reshapes starts from: the same elements in the same order.

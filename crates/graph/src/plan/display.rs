@@ -82,11 +82,15 @@ impl Plan {
             return Ok(());
         };
         let buffer = self.buffers.get(value.buffer.index());
+        let dtype = match value.packed {
+            true => "bf16".to_owned(),
+            false => value.meta.dtype.to_string(),
+        };
         writeln!(
             f,
             "        {part:<5} {arrow} {numbers} {} {}{} @ {}+{}",
             token(&value.name),
-            value.meta.dtype,
+            dtype,
             value.meta.shape,
             buffer.map(|b| b.role.to_string()).unwrap_or_default(),
             value.offset

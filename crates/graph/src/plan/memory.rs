@@ -206,7 +206,7 @@ fn transient(plan: &Plan) -> impl Iterator<Item = ValueId> + '_ {
 fn padded(plan: &Plan, v: ValueId) -> u64 {
     plan.values
         .get(v.index())
-        .map_or(0, |v| v.meta.bytes().next_multiple_of(16) as u64)
+        .map_or(0, |v| v.bytes().next_multiple_of(16))
 }
 
 /// Lifetimes, with results merged into inputs that die where they are made.
@@ -232,8 +232,9 @@ fn allocate(plan: &Plan) -> Vec<Allocation> {
             let dying = kernel.operands.iter().enumerate().find_map(|(r, input)| {
                 let u = input.reads?;
                 let &a = of.get(&u)?;
-                let same = plan.values.get(u.index())?.meta.dtype
-                    == plan.values.get(v.index())?.meta.dtype;
+                let kind =
+                    |v: ValueId| plan.values.get(v.index()).map(|v| (v.meta.dtype, v.packed));
+                let same = kind(u)? == kind(v)?;
                 let fits = same
                     && padded(plan, u) == padded(plan, v)
                     && allocations.get(a)?.last == i
@@ -333,7 +334,9 @@ pub(super) fn becomes(plan: &mut Plan, value: ValueId, state: ValueId) -> bool {
         .is_some_and(|k| reads(k).is_none_or(|read| in_place(k, read, write)));
     let place = plan.values.get(state.index()).map(|v| (v.buffer, v.offset));
     match (plan.values.get_mut(value.index()), place) {
-        (Some(new), Some(place)) if new.buffer == UNPLACED && in_place && !read_later => {
+        (Some(new), Some(place))
+            if new.buffer == UNPLACED && !new.packed && in_place && !read_later =>
+        {
             (new.buffer, new.offset) = place;
             true
         }

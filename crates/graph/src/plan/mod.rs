@@ -40,7 +40,7 @@ pub use slab::{Run, Segment, SlabError, SlabLayout};
 use std::sync::Arc;
 
 use crate::ops::Meta;
-use crate::{Array, InputInfo, Target};
+use crate::{Array, InputInfo, Target, bf16};
 
 /// The index of a [`Value`] in its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -108,6 +108,20 @@ pub struct Value {
     pub buffer: BufferId,
     /// Bytes from the start of that buffer. In the ring, from the start of a row.
     pub offset: u64,
+    /// Whether its elements, which are all of bfloat16 though their dtype is `f32`, lie two in a
+    /// word.
+    pub packed: bool,
+}
+
+impl Value {
+    /// Bytes in device memory, without padding.
+    pub fn bytes(&self) -> u64 {
+        if self.packed {
+            bf16::words(self.meta.shape.numel()) as u64 * 4
+        } else {
+            self.meta.bytes() as u64
+        }
+    }
 }
 
 /// A buffer.

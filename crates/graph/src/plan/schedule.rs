@@ -21,7 +21,7 @@ pub(super) fn order(plan: &mut Plan) {
             .for_each(|v| *readers.entry(v).or_insert(0) += 1);
     }
     let bytes = |v: ValueId| match plan.values.get(v.index()) {
-        Some(value) if value.buffer == UNPLACED => i128::try_from(value.meta.bytes()).unwrap_or(0),
+        Some(value) if value.buffer == UNPLACED => i128::from(value.bytes()),
         _ => 0,
     };
     let mut done = vec![false; plan.kernels.len()];

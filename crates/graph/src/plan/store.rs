@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::cluster::{Cluster, Clusters, is_memory, strip};
+use super::cluster::{Cluster, Clusters, is_memory, packs, strip};
 use crate::ops::Op;
 use crate::{DeviceClass, NodeId, Target};
 
@@ -63,7 +63,9 @@ impl Clusters<'_> {
         // Once more, from what is stored by now.
         for &id in &order {
             let readers = self.foreign_readers(id);
-            let decided = self.stored.contains(&id) && !required.contains(&id);
+            // Others may be made of what is packed.
+            let fixed = required.contains(&id) || packs(self.ir, id);
+            let decided = self.stored.contains(&id) && !fixed;
             if decided && !readers.is_empty() && readers.iter().all(|&k| self.is_settled(k)) {
                 self.stored.remove(&id);
                 if !self.compute_again(id, &readers, target) {
@@ -216,7 +218,10 @@ impl Clusters<'_> {
                             | Op::Gather(_)
                             | Op::CheckIndex { .. }
                     ));
-            if is_memory(&node.op) || (n != id && (self.stored.contains(&n) || anchor)) {
+            // What was rounded to be stored is smaller than what it was made of.
+            let packed = || !node.op.is_view() && packs(self.ir, n) && !self.again.contains(&n);
+            let ends = || self.stored.contains(&n) || anchor || packed();
+            if is_memory(&node.op) || (n != id && ends()) {
                 leaves.insert(n);
             } else if anchor {
                 return (usize::MAX, leaves, false);
@@ -235,6 +240,12 @@ impl Clusters<'_> {
         (cost, leaves, plain)
     }
 
+    /// Bytes of a node in memory, if it is stored.
+    fn bytes(&self, id: NodeId) -> usize {
+        let bytes = self.node(id).meta.bytes();
+        if packs(self.ir, id) { bytes / 2 } else { bytes }
+    }
+
     /// Would the kernel of this value's cluster go if the value were not stored?
     fn is_only_for(&self, id: NodeId) -> bool {
         let cluster = self.of[id.index()].map(|k| &self.list[k]);
@@ -249,7 +260,7 @@ impl Clusters<'_> {
         if cost > CHEAP {
             return false;
         }
-        let bytes = |n: NodeId| self.node(n).meta.bytes();
+        let bytes = |n: NodeId| self.bytes(n);
         let mut again = 0;
         for leaf in &leaves {
             if !is_memory(&self.node(*leaf).op) && !self.stored.contains(leaf) {

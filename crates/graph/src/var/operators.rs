@@ -43,6 +43,7 @@ methods! {
     floor => Floor: "Largest integer not above.",
     ceil => Ceil: "Smallest integer not below.",
     round => Round: "Nearest integer, halves to even.",
+    bf16 => Bf16: "The nearest bfloat16, as `f32`; the gradient passes unchanged.",
     is_nan => IsNan: "True for NaN.",
     }
     binary {

@@ -4,6 +4,10 @@
 //! read or written at once anywhere, unless a single element is written somewhere (writing one
 //! component of a vector may write all of it). Operands of another dtype in the same binding are
 //! cast bit by bit.
+//!
+//! A binding with packed elements, two bfloat16 in a word, holds `u32`. Four neighbours are two
+//! whole words. Where single ones are written, two invocations may each write a half of one word,
+//! so the words are atomic: each clears its own half and then sets it, in whatever order.
 
 use gradus_graph::plan::{Kernel, Plan, Role};
 use gradus_graph::{DType, step_row};
@@ -22,6 +26,9 @@ struct Buffer {
     writes: bool,
     dtype: DType,
     errors: bool,
+    /// Whether it holds packed elements, and whether halves of words are written.
+    packed: bool,
+    halves: bool,
     width: Width,
 }
 
@@ -31,6 +38,7 @@ struct Operand {
     base: u32,
     dtype: DType,
     ring: bool,
+    packed: bool,
 }
 
 /// What the accesses to a binding ask for.
@@ -39,6 +47,29 @@ enum Width {
     Any,
     Wide,
     Narrow,
+}
+
+/// See [`Memory::reader`].
+#[derive(Clone, Debug)]
+pub(super) struct Reader {
+    name: String,
+    packed: bool,
+    have: DType,
+    want: DType,
+}
+
+impl Reader {
+    /// The element at a place; with `wide` the four at a place counted in fours.
+    pub(super) fn load(&self, at: &str, wide: bool) -> String {
+        let name = &self.name;
+        match (self.packed, wide) {
+            (true, true) => {
+                format!("g_unpack({name}[({at}) * 2u], {name}[({at}) * 2u + 1u])")
+            }
+            (true, false) => format!("g_half({name}[({at}) / 2u], ({at}) % 2u)"),
+            (false, _) => cast_bits(format!("{name}[{at}]"), self.have, self.want, wide),
+        }
+    }
 }
 
 impl Memory {
@@ -55,6 +86,8 @@ impl Memory {
                 writes: binding.writes,
                 dtype: DType::F32,
                 errors: kernel.errors == Some(i),
+                packed: false,
+                halves: false,
                 width: Width::Any,
             });
         }
@@ -72,11 +105,18 @@ impl Memory {
             if let Some(first) = first_dtype.get_mut(operand.binding) {
                 buffer.dtype = *first.get_or_insert(stored(dtype));
             }
+            if value.packed {
+                (buffer.packed, buffer.width) = (true, Width::Narrow);
+            }
+            if buffer.packed {
+                buffer.dtype = DType::U32;
+            }
             memory.operands.push(Operand {
                 binding: operand.binding,
                 base: super::small(operand.base)?,
                 dtype,
                 ring: role(value.buffer) == Some(Role::Ring),
+                packed: value.packed,
             });
         }
         Ok(memory)
@@ -94,9 +134,16 @@ impl Memory {
 
     /// Notes that single elements of an operand are written, or mostly read.
     pub(super) fn note_singles(&mut self, operand: usize) {
+        let packed = self.is_packed(operand);
         if let Some(buffer) = self.buffer_mut(operand) {
             buffer.width = Width::Narrow;
+            buffer.halves |= packed && buffer.writes;
         }
+    }
+
+    /// Whether the operand's elements lie two in a word.
+    pub(super) fn is_packed(&self, operand: usize) -> bool {
+        self.operands.get(operand).is_some_and(|o| o.packed)
     }
 
     /// Whether quads of the operand's elements are quads of the binding.
@@ -110,9 +157,35 @@ impl Memory {
         self.buffer(operand).is_some_and(|b| b.width == Width::Wide)
     }
 
+    /// Whether elements `4i..4i + 4` of the operand's binding can be read at once. Only final after
+    /// every access was noted.
+    pub(super) fn reads_quads(&self, operand: usize) -> bool {
+        self.is_packed(operand) || self.is_wide(operand)
+    }
+
     /// Elements from the start of the binding to the operand.
     pub(super) fn base(&self, operand: usize) -> u32 {
+        let base = self.words_before(operand);
+        if self.is_packed(operand) {
+            2 * base
+        } else {
+            base
+        }
+    }
+
+    fn words_before(&self, operand: usize) -> u32 {
         self.operands.get(operand).map_or(0, |o| o.base)
+    }
+
+    /// How elements of an operand that is only read are found by their place in the binding.
+    pub(super) fn reader(&self, operand: usize) -> Reader {
+        let dtype = self.dtype(operand);
+        Reader {
+            name: self.name(operand),
+            packed: self.is_packed(operand),
+            have: self.buffer(operand).map_or(dtype, |b| b.dtype),
+            want: stored(dtype),
+        }
     }
 
     /// The dtype of an operand.
@@ -159,7 +232,7 @@ impl Memory {
         for (i, buffer) in self.buffers.iter().enumerate() {
             let access = if buffer.writes { "read_write" } else { "read" };
             let scalar = scalar(buffer.dtype);
-            let ty = match (buffer.errors, buffer.width) {
+            let ty = match (buffer.errors || buffer.halves, buffer.width) {
                 (true, _) => "atomic<u32>".to_owned(),
                 (_, Width::Wide) => format!("vec4<{scalar}>"),
                 _ => scalar.to_owned(),
@@ -172,22 +245,29 @@ impl Memory {
 
     /// Element `index` of an operand, counted from its start.
     pub(super) fn load(&self, operand: usize, index: &str) -> String {
+        if self.is_packed(operand) {
+            let word = self.word(operand, &self.at(operand, &format!("({index}) / 2u")));
+            return format!("g_half({word}, ({index}) % 2u)");
+        }
         let at = self.at(operand, index);
-        let name = self.name(operand);
         let element = if self.is_wide(operand) {
-            format!("{name}[({at}) / 4u][({at}) % 4u]")
+            format!("{}[({at}) / 4u][({at}) % 4u]", self.name(operand))
         } else {
-            format!("{name}[{at}]")
+            self.word(operand, &at)
         };
         self.loaded(operand, element, false)
     }
 
     /// Elements `4·quad..4·quad + 4` of an operand.
     pub(super) fn load4(&self, operand: usize, quad: &str) -> String {
-        let name = self.name(operand);
+        if self.is_packed(operand) {
+            let word =
+                |i: u32| self.word(operand, &self.at(operand, &format!("{quad} * 2u + {i}u")));
+            return format!("g_unpack({}, {})", word(0), word(1));
+        }
         if self.is_wide(operand) && self.aligned(operand) {
             let at = self.at4(operand, quad);
-            return self.loaded(operand, format!("{name}[{at}]"), true);
+            return self.loaded(operand, format!("{}[{at}]", self.name(operand)), true);
         }
         let parts = [0, 1, 2, 3].map(|i| self.load(operand, &format!("{quad} * 4u + {i}u")));
         format!(
@@ -199,17 +279,32 @@ impl Memory {
 
     /// The statement that stores one element. Only of operands noted for it.
     pub(super) fn store(&self, operand: usize, index: &str, value: &str) -> String {
+        if self.is_packed(operand) {
+            let word = format!("&{}[{}]", self.name(operand), self.at(operand, "at / 2u"));
+            return format!(
+                "{{ let at = {index}; let shift = (at % 2u) * 16u; \
+                 atomicAnd({word}, 0xffff0000u >> shift); \
+                 atomicOr({word}, (bitcast<u32>({value}) >> 16u) << shift); }}"
+            );
+        }
         let at = self.at(operand, index);
         let value = self.stored(operand, value, false);
-        format!("{}[{at}] = {value};", self.name(operand))
+        self.set(operand, &at, &value)
     }
 
     /// The statements that store elements `4·quad..4·quad + 4`, of a named value.
     pub(super) fn store4(&self, operand: usize, quad: &str, value: &str) -> Vec<String> {
+        if self.is_packed(operand) {
+            let pairs = [(0, "xy"), (1, "zw")].map(|(i, pair)| {
+                let at = self.at(operand, &format!("{quad} * 2u + {i}u"));
+                self.set(operand, &at, &format!("g_pack({value}.{pair})"))
+            });
+            return pairs.to_vec();
+        }
         if self.is_wide(operand) && self.aligned(operand) {
             let at = self.at4(operand, quad);
             let value = self.stored(operand, value, true);
-            return vec![format!("{}[{at}] = {value};", self.name(operand))];
+            return vec![self.set(operand, &at, &value)];
         }
         let parts = [(0, "x"), (1, "y"), (2, "z"), (3, "w")];
         parts
@@ -220,8 +315,30 @@ impl Memory {
             .to_vec()
     }
 
+    /// What lies at this place of the operand's binding.
+    fn word(&self, operand: usize, at: &str) -> String {
+        let name = self.name(operand);
+        match self.is_atomic(operand) {
+            true => format!("atomicLoad(&{name}[{at}])"),
+            false => format!("{name}[{at}]"),
+        }
+    }
+
+    /// The statement that puts what is there into this place of the operand's binding.
+    fn set(&self, operand: usize, at: &str, value: &str) -> String {
+        let name = self.name(operand);
+        match self.is_atomic(operand) {
+            true => format!("atomicStore(&{name}[{at}], {value});"),
+            false => format!("{name}[{at}] = {value};"),
+        }
+    }
+
+    fn is_atomic(&self, operand: usize) -> bool {
+        self.buffer(operand).is_some_and(|b| b.halves)
+    }
+
     fn at(&self, operand: usize, index: &str) -> String {
-        let base = self.base(operand);
+        let base = self.words_before(operand);
         let ring = if self.is_ring(operand) {
             format!("{} + ", step_word(step_row::RING))
         } else {
@@ -234,7 +351,7 @@ impl Memory {
     }
 
     fn at4(&self, operand: usize, quad: &str) -> String {
-        match self.base(operand) / 4 {
+        match self.words_before(operand) / 4 {
             0 => quad.to_owned(),
             base => format!("{base}u + {quad}"),
         }

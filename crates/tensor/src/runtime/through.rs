@@ -1,6 +1,7 @@
 //! One step, kernel by kernel, with what each one read and wrote.
 
 use gradus_graph::backend::{BackendError, Observer, Report};
+use gradus_graph::bf16;
 use gradus_graph::plan::{Kernel, ValueId};
 
 use super::error::of_kernel;
@@ -44,7 +45,7 @@ pub(super) fn run(device: &Device, program: &Program, line: usize) -> Result<(),
     commands.submit()?.wait()
 }
 
-/// The words of these values, each read from its own range only. A value in the ring lies in the
+/// The elements of these values as words, each read from its own range only. A value in the ring lies in the
 /// first row: the one this step writes.
 fn operands(
     program: &Program,
@@ -62,8 +63,13 @@ fn operands(
                 message: "an operand has no place in memory".into(),
             });
         };
-        let bytes = buffer.read_range(start + value.offset, value.meta.bytes() as u64)?;
-        Ok(bytemuck::pod_collect_to_vec(&bytes))
+        let bytes = buffer.read_range(start + value.offset, value.bytes())?;
+        let words: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
+        if !value.packed {
+            return Ok(words);
+        }
+        let elements = 0..value.meta.shape.numel();
+        Ok(elements.map(|i| bf16::unpacked(&words, i)).collect())
     };
     values.map(|v| v.map(read).transpose()).collect()
 }

@@ -88,6 +88,7 @@ pub(crate) fn plan(target: Target, kind: KernelKind, memory: &[Memory]) -> (Plan
             meta: Meta::new(shape, m.dtype),
             buffer,
             offset: m.base as u64 * 4,
+            packed: false,
         });
         operands.push(Operand {
             reads: m.reads.then_some(value),

@@ -55,12 +55,18 @@ impl Collection {
     }
 }
 
-/// Every variant of every sample, product, convolution, gather and scatter.
+/// Every variant of every sample, product, convolution, gather and scatter, over floats as they are
+/// and packed.
 pub(crate) fn all() -> Result<Vec<Named>, ShaderError> {
     let mut all = Collection::default();
     let mut add = |name: &str, kind: KernelKind, memory: &[Memory]| {
-        let (plan, kernel) = kernels::plan(Target::lavapipe(), kind, memory);
-        all.add(name, &plan, &kernel)
+        let (mut plan, kernel) = kernels::plan(Target::lavapipe(), kind, memory);
+        all.add(name, &plan, &kernel)?;
+        // The same with what lies packed wherever something can.
+        for value in &mut plan.values {
+            value.packed = value.meta.dtype == DType::F32;
+        }
+        all.add(&format!("{name} packed"), &plan, &kernel)
     };
     for sample in samples::all() {
         add(

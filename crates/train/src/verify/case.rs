@@ -192,6 +192,7 @@ pub(super) fn keeps_bits(node: &Node) -> bool {
         op if op.is_source() || op.is_view() => true,
         Op::Cast(_) | Op::StopGradient | Op::CheckIndex { .. } | Op::Gather(_) | Op::Select => true,
         Op::Binary(op) => op.is_comparison() || !node.meta.dtype.is_float(),
+        Op::Unary(Unary::Bf16) => true,
         _ => !node.meta.dtype.is_float(),
     }
 }
@@ -203,7 +204,10 @@ const TRIALS: usize = 8;
 fn is_discontinuous(node: &Node) -> bool {
     match &node.op {
         Op::Binary(op) => op.is_comparison() || *op == Binary::Rem,
-        Op::Unary(op) => matches!(op, Unary::Floor | Unary::Ceil | Unary::Round | Unary::Sign),
+        Op::Unary(op) => matches!(
+            op,
+            Unary::Floor | Unary::Ceil | Unary::Round | Unary::Sign | Unary::Bf16
+        ),
         Op::Cast(dtype) => !dtype.is_float(),
         Op::ArgReduce(_) => true,
         _ => false,

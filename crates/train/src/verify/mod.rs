@@ -104,8 +104,8 @@ impl Model {
         };
 
         let graph = Graph::new();
-        let traced = definition.trace(&graph, &self.layout.leaves, samples)?;
-        let gradients = definition.gradients(&graph, &traced, &place.trained)?;
+        let mut traced = definition.trace(&graph, &self.layout.leaves, samples)?;
+        let gradients = definition.gradients(&graph, &mut traced, &place.trained)?;
         let gradients: Vec<NodeId> = gradients.iter().map(Var::id).collect();
         let results = traced.reports.iter().chain(&traced.outputs);
         let results: Vec<NodeId> = results.map(|(_, var)| var.id()).collect();

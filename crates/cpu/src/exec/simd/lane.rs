@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::ops::{Add, Div, Mul, Neg, Rem, Sub};
 
+use gradus_graph::bf16;
 use gradus_graph::ops::Real;
 
 /// An `f32` whose functions are within 4 units in the last place and cost a few instructions.
@@ -294,6 +295,10 @@ impl Real for Lane {
     #[inline(always)]
     fn round(self) -> Self {
         Self(self.0.round_ties_even())
+    }
+    #[inline(always)]
+    fn bf16(self) -> Self {
+        Self(bf16::round(self.0))
     }
     fn pow(self, y: Self) -> Self {
         Self(self.0.powf(y.0))

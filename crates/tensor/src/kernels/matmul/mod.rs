@@ -165,7 +165,7 @@ impl<'a> Product<'a> {
         }
         for strip in &mut strips {
             // Another access may have kept the binding narrow.
-            strip.wide &= memory.is_wide(strip.operand);
+            strip.wide &= memory.reads_quads(strip.operand);
         }
         let [a, b] = strips;
         Ok(Self {
@@ -224,7 +224,7 @@ impl<'a> Product<'a> {
         };
         if a.gather.is_none() {
             a.note(memory);
-            a.wide &= memory.is_wide(a.operand);
+            a.wide &= memory.reads_quads(a.operand);
         }
         Ok(Self {
             batch: small(form.batch)?,

@@ -3,7 +3,7 @@
 use gradus_graph::plan::{Factor, Matrix};
 
 use super::super::expr::{Axis, Emitter};
-use super::super::memory::Memory;
+use super::super::memory::{Memory, Reader};
 use super::super::{ShaderError, Writer, small};
 use super::gather::Gather;
 use super::{chunks, compose};
@@ -15,8 +15,8 @@ pub(super) struct Strip {
     /// `a` or `b`.
     pub(super) name: &'static str,
     pub(super) operand: usize,
-    /// The variable.
-    buffer: String,
+    /// How it is read, unless it is computed.
+    reader: Option<Reader>,
     /// Whether neighbours in memory are neighbours along K, not along the lanes.
     pub(super) along_k: bool,
     /// Whether one load fetches four neighbours.
@@ -50,7 +50,7 @@ impl Strip {
         Ok(Self {
             name,
             operand: matrix.operand,
-            buffer: memory.name(matrix.operand),
+            reader: Some(memory.reader(matrix.operand)),
             along_k,
             wide: wide && memory.aligned(matrix.operand),
             offset,
@@ -68,20 +68,21 @@ impl Strip {
         memory: &mut Memory,
         along_k: bool,
     ) -> Self {
-        let (operand, buffer, offset) = match *factor {
+        let (operand, reader, offset) = match *factor {
             Factor::Dense(operand) => {
                 memory.note_singles(operand);
-                (operand, memory.name(operand), memory.base(operand))
+                let reader = memory.reader(operand);
+                (operand, Some(reader), memory.base(operand))
             }
             Factor::Computed(ref program, _) => {
                 super::super::program::note(program, memory, None);
-                (usize::MAX, String::new(), 0)
+                (usize::MAX, None, 0)
             }
         };
         Self {
             name,
             operand,
-            buffer,
+            reader,
             along_k,
             wide: false,
             offset,
@@ -197,7 +198,8 @@ impl Strip {
 
     /// One load.
     pub(super) fn load(&self, at: &str) -> String {
-        format!("{}[{at}]", self.buffer)
+        let reader = self.reader.as_ref();
+        reader.map_or_else(String::new, |reader| reader.load(at, self.wide))
     }
 
     /// Part `part` of a line of `length`, from the pointers of lanes that begin with `first`; some
