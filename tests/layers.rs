@@ -242,15 +242,62 @@ fn one_sample(device: &Device) -> Result<(), Failed> {
     Ok(())
 }
 
+/// Tokens attend to their own document alone, and their positions begin with it.
+fn a_reader<'g>(scope: &Scope<'g>, inputs: &Vars<'g>) -> Vars<'g> {
+    let get = |name| inputs.get(scope.graph(), name);
+    let x = scope.apply("tokens", &Embedding::new(20, 16), get(TOKENS));
+    let learned = LearnedPositions::new(8).weight_init(init::Normal::with_std(1.0));
+    let x = learned.at(&scope.child("positions"), x, get(text::POSITIONS));
+    let x = SinusoidalPositions.at(x, get(text::POSITIONS));
+    let attention = MultiHeadAttention::new(2).rotary(Rotary::new()).causal();
+    let layer = TransformerEncoderLayer::new(2).attention(attention);
+    let documents = Attend::new().documents(get(text::DOCUMENTS));
+    let x = layer.encode(&scope.child("layer"), x, documents);
+    scope.apply("head", &Dense::new(20), x).into()
+}
+
+/// Documents in one row give what each of them gives in a row of its own.
+fn packed_documents(device: &Device) -> Result<(), Failed> {
+    let mut next = 0..;
+    let lengths = [4, 2, 3, 1, 5, 3];
+    let documents = lengths.map(|n| next.by_ref().take(n).collect::<Vec<i32>>());
+    let pack = text::PackSequences::new(8).padding(19);
+    let data = pack.next_tokens(&documents)?;
+    let compile = Compile::for_data(&data).device(device.clone()).batch(2);
+    let compile = compile.loss(CrossEntropy::new().ignore(IGNORED));
+    let compile = compile.optimizer(Sgd::new(0.1)).seed(3);
+    let mut model = Functional::new(a_reader).compile(compile)?;
+    let found = model.verify()?;
+    if !found.passed() {
+        return Err(found.to_string().into());
+    }
+    let batch = pack.batch(&documents)?;
+    let tokens = batch.get(TOKENS).ok_or("no tokens")?.as_i32()?;
+    let together = model.predict(&batch)?;
+    for document in documents {
+        let place = tokens.iter().position(|t| *t == document[0]);
+        let place = place.ok_or("a document is lost")?;
+        let alone = model.predict(&pack.batch(&[&document])?)?;
+        let scores = alone.as_f32()?.iter().take(20 * document.len());
+        for (found, wanted) in together.as_f32()?[20 * place..].iter().zip(scores) {
+            if (found - wanted).abs() > 1e-5 {
+                return Err(format!("{found}, alone {wanted}").into());
+            }
+        }
+    }
+    Ok(())
+}
+
 fn main() {
     let gpu = Gpu::from_env();
-    let checks: [(&str, Check); 6] = [
+    let checks: [(&str, Check); 7] = [
         ("a state that others read", a_state_that_others_read),
         ("verification", verification),
         ("running statistics", running_statistics),
         ("evaluation", evaluation),
         ("a count of 64 bits", a_count_of_64_bits),
         ("one sample", one_sample),
+        ("packed documents", packed_documents),
     ];
     let mut trials = Vec::new();
     for (name, check) in checks {

@@ -1,6 +1,6 @@
 //! Mistakes with sequences: attention, positions, recurrent layers.
 
-use gradus_graph::{AttentionOptions, Graph, Scope};
+use gradus_graph::{AttentionOptions, DType, Graph, Scope};
 use gradus_nn::{
     Attend, Cell, LayerNorm, LearnedPositions, MultiHeadAttention, Recurrent, RmsNorm, Rotary,
     SinusoidalPositions,
@@ -83,6 +83,16 @@ pub(super) fn mistakes() -> Vec<Mistake> {
         }),
         mistake("sinusoidal_positions", &["odd", "[2, 9, 5]"], |g| {
             on(g).apply("n", &SinusoidalPositions, x(g, &[2, 9, 5]));
+        }),
+        mistake("learned_positions", &["[2, 9, 4]", "f32 [2, 9]"], |g| {
+            LearnedPositions::new(9).at(&on(g), x(g, &[2, 9, 4]), x(g, &[2, 9]));
+        }),
+        mistake("sinusoidal_positions", &["[2, 9, 4]", "i32 [9]"], |g| {
+            let positions = g.input("p", [9], DType::I32);
+            SinusoidalPositions.at(x(g, &[2, 9, 4]), positions);
+        }),
+        mistake("documents", &["[B, T]", "f32 [2, 9]"], |g| {
+            let _ = Attend::new().documents(x(g, &[2, 9]));
         }),
         mistake("rotary", &["even width", "[2, 9, 3, 5]"], |g| {
             Rotary::new().rotate(x(g, &[2, 9, 3, 5]));

@@ -21,8 +21,9 @@ use crate::{Batch, DataError, Dataset, IGNORED};
 /// # Ok::<(), gradus_data::DataError>(())
 /// ```
 ///
-/// A token should attend to its own document alone: where [`DOCUMENTS`] are equal. Each document goes
-/// to the row that it fills best, in the order given; the same documents give the same rows.
+/// A token attends to its own document alone by `Attend::new().documents(…)`; positions begin again
+/// with each document by `LearnedPositions::at`. Each document goes to the row that it fills best, in
+/// the order given; the same documents give the same rows.
 ///
 /// Source: Krell et al. (2021), arXiv:2107.02027 (best fit).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

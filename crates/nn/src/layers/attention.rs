@@ -63,6 +63,25 @@ impl<'g> Attend<'g> {
         self
     }
 
+    /// Only tokens of the same document, for rows that hold several: integers `[B, T]`, one for each
+    /// document of a row. Takes the place of another mask.
+    #[must_use]
+    #[track_caller]
+    pub fn documents(self, documents: Var<'g>) -> Self {
+        if documents.is_poisoned() {
+            return self.mask(documents);
+        }
+        let (shape, dtype) = (documents.shape(), documents.dtype());
+        if !dtype.is_int() || shape.rank() != 2 {
+            let message = format!("documents must be i32 or u32 [B, T], found {dtype} {shape}");
+            return self.mask(documents.graph().fail("documents", message));
+        }
+        // A mask has an axis of heads.
+        let [rows, columns] = [[shape[0], 1, shape[1], 1], [shape[0], 1, 1, shape[1]]];
+        let same = documents.reshape(rows).eq(documents.reshape(columns));
+        self.mask(same)
+    }
+
     /// Which keys there are: bool `[B, S]`, false for padding.
     #[must_use]
     pub const fn keys(mut self, keys: Var<'g>) -> Self {

@@ -34,6 +34,24 @@ impl LearnedPositions {
     }
 }
 
+impl LearnedPositions {
+    /// Adds the vectors of positions that are given, integers `[B, T]`: those of packed documents
+    /// begin again with each of them. A position without a vector makes the step an error.
+    #[track_caller]
+    pub fn at<'g>(&self, scope: &Scope<'g>, x: Var<'g>, positions: Var<'g>) -> Var<'g> {
+        match given(x, positions) {
+            Given::Poisoned(bad) => bad,
+            Given::Wrong(message) => scope.graph().fail("learned_positions", message),
+            Given::Fit => x + self.table(scope, x.dim(2)).gather(positions),
+        }
+    }
+
+    fn table<'g>(&self, scope: &Scope<'g>, width: usize) -> Var<'g> {
+        let weight = Shared(Arc::clone(&self.weight));
+        scope.param("weight", [self.positions, width], weight)
+    }
+}
+
 impl Layer for LearnedPositions {
     fn forward<'g>(&self, scope: &Scope<'g>, x: Var<'g>) -> Var<'g> {
         if x.is_poisoned() {
@@ -43,7 +61,7 @@ impl Layer for LearnedPositions {
         if let Err(message) = sequence(x) {
             return fail(message);
         }
-        let (length, width) = (x.dim(1), x.dim(2));
+        let length = x.dim(1);
         let decoding = scope.decoding(x);
         if length > self.positions && decoding.is_none() {
             return fail(format!(
@@ -52,8 +70,7 @@ impl Layer for LearnedPositions {
                 self.positions
             ));
         }
-        let weight = Shared(Arc::clone(&self.weight));
-        let weight = scope.param("weight", [self.positions, width], weight);
+        let weight = self.table(scope, x.dim(2));
         match decoding {
             None => x + weight.slice_axis(0, 0, length),
             Some(decoding) => {
@@ -75,29 +92,49 @@ impl Layer for LearnedPositions {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SinusoidalPositions;
 
+impl SinusoidalPositions {
+    /// Adds the waves at positions that are given, integers `[B, T]` below `T`: those of packed
+    /// documents begin again with each of them. Others make the step an error.
+    #[track_caller]
+    pub fn at<'g>(&self, x: Var<'g>, positions: Var<'g>) -> Var<'g> {
+        match given(x, positions) {
+            Given::Poisoned(bad) => bad,
+            Given::Wrong(message) => x.graph().fail("sinusoidal_positions", message),
+            Given::Fit => match Self::table(x, x.dim(1)) {
+                Ok(table) => x + table.gather(positions),
+                Err(message) => x.graph().fail("sinusoidal_positions", message),
+            },
+        }
+    }
+
+    /// Sines and cosines, `[positions, C]`.
+    fn table(x: Var<'_>, positions: usize) -> Result<Var<'_>, String> {
+        let width = x.dim(2);
+        if !width.is_multiple_of(2) {
+            return Err(format!("{} has an odd number of features", x.shape()));
+        }
+        let [cos, sin] = waves(positions, width, 10_000.0);
+        let pairs = sin.into_iter().zip(cos).flat_map(|(s, c)| [s, c]);
+        let pairs = pairs.collect::<Vec<f32>>();
+        let table = Array::new([positions, width], pairs);
+        table
+            .map(|t| x.graph().literal(t))
+            .map_err(|e| e.to_string())
+    }
+}
+
 impl Layer for SinusoidalPositions {
     fn forward<'g>(&self, scope: &Scope<'g>, x: Var<'g>) -> Var<'g> {
         if x.is_poisoned() {
             return x;
         }
-        let fail = |message| scope.graph().fail("sinusoidal_positions", message);
-        if let Err(message) = sequence(x) {
-            return fail(message);
-        }
-        let (length, width) = (x.dim(1), x.dim(2));
-        if width % 2 != 0 {
-            return fail(format!("{} has an odd number of features", x.shape()));
-        }
         let decoding = scope.decoding(x);
-        let positions = decoding.map_or(length, Decoding::capacity);
-        let [cos, sin] = waves(positions, width, 10_000.0);
-        let pairs = sin.into_iter().zip(cos).flat_map(|(s, c)| [s, c]);
-        let pairs = pairs.collect::<Vec<f32>>();
-        let table = match Array::new([positions, width], pairs) {
-            Ok(table) => scope.graph().literal(table),
-            Err(e) => return fail(e.to_string()),
-        };
-        x + decoding.map_or(table, |decoding| table.gather(decoding.positions()))
+        let table = sequence(x)
+            .and_then(|()| Self::table(x, decoding.map_or(x.dim(1), Decoding::capacity)));
+        match table {
+            Ok(table) => x + decoding.map_or(table, |d| table.gather(d.positions())),
+            Err(message) => scope.graph().fail("sinusoidal_positions", message),
+        }
     }
 }
 
@@ -193,6 +230,31 @@ fn waves(length: usize, width: usize, base: f64) -> [Vec<f32>; 2] {
     });
     let angles: Vec<f64> = angles.collect();
     [f64::cos, f64::sin].map(|f| angles.iter().map(|&a| f(a) as f32).collect())
+}
+
+/// What is to be said of positions that are given.
+enum Given<'g> {
+    Fit,
+    Poisoned(Var<'g>),
+    Wrong(String),
+}
+
+/// Are these integers for each vector of a batch of sequences?
+fn given<'g>(x: Var<'g>, positions: Var<'g>) -> Given<'g> {
+    if let Some(bad) = [x, positions].into_iter().find(Var::is_poisoned) {
+        return Given::Poisoned(bad);
+    }
+    if let Err(message) = sequence(x) {
+        return Given::Wrong(message);
+    }
+    let (dtype, shape) = (positions.dtype(), positions.shape());
+    match dtype.is_int() && shape[..] == x.shape()[..2] {
+        true => Given::Fit,
+        false => Given::Wrong(format!(
+            "positions of {} must be i32 or u32 [batch, time], found {dtype} {shape}",
+            x.shape()
+        )),
+    }
 }
 
 /// Is this a batch of sequences of vectors?
