@@ -20,6 +20,10 @@ use crate::init::{Shared, XavierUniform, Zeros};
 /// Weights start as Glorot uniform, biases at 0. A query without any key gives 0 where PyTorch gives
 /// NaN.
 ///
+/// Where a sequence is decoded token by token ([`Scope::decoding`]) it must be
+/// [`MultiHeadAttention::causal`] without masks; keys and values of earlier tokens are kept, those of
+/// another sequence are computed once.
+///
 /// Sources: Vaswani et al. (2017), arXiv:1706.03762; grouped queries: Ainslie et al. (2023),
 /// arXiv:2305.13245.
 #[derive(Clone, Debug)]

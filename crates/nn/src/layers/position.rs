@@ -18,7 +18,9 @@ pub struct LearnedPositions {
 }
 
 impl LearnedPositions {
-    /// Vectors for so many positions. A longer sequence is an error when the model is built.
+    /// Vectors for so many positions. A longer sequence is an error when the model is built. Where
+    /// tokens are decoded one by one the network sees fewer at a time: the number must not be taken
+    /// from the sequence.
     pub fn new(positions: usize) -> Self {
         Self {
             positions,

@@ -37,7 +37,8 @@ pub enum Cell {
 /// The product with the input is one for all times. Each layer has `weight_ih_l{k}` `[gates·H, I]`,
 /// `weight_hh_l{k}` `[gates·H, H]`, `bias_ih_l{k}` and `bias_hh_l{k}` `[gates·H]`, in the other
 /// direction with `_reverse` behind: PyTorch's names and order of gates, and its start, uniform in
-/// ±1/√H. States start at 0, unless [`Recurrent::unroll`] is given others.
+/// ±1/√H. States start at 0, unless [`Recurrent::unroll`] is given others. Where a sequence is decoded
+/// token by token ([`Scope::decoding`]) they go on from the last ones.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Recurrent {
     cell: Cell,
