@@ -122,7 +122,7 @@ pub(crate) fn model(device: Device, data: &Dataset) -> Result<Model, gradus::Err
         Compile::for_data(data)
             .device(device)
             .loss(CrossEntropy::new().ignore(IGNORED))
-            .optimizer(AdamW::new(3e-3).schedule(Warmup::steps(50)))
+            .optimizer(AdamW::new(3e-3).schedule(Warmup::steps(50).then(Cosine::steps(1550))))
             .metric(Accuracy::new())
             .clip_norm(1.0)
             .batch(32)
