@@ -1,8 +1,6 @@
 //! The plan of a GPT's training step, without running it: kernels, pipelines, memory.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-use std::collections::BTreeSet;
-
 use gpt::Gpt;
 use gradus_graph::plan::{Plan, Request, SlabLayout, lower};
 use gradus_graph::{DType, Graph, Layer, Scope, Target, grad};
@@ -60,6 +58,8 @@ fn a_layer_takes_twenty_dispatches() {
 #[cfg(feature = "gpu")]
 #[test]
 fn forty_pipelines_are_enough() {
+    use std::collections::BTreeSet;
+
     use gradus_tensor::kernels::{choose, shader};
 
     for target in [Target::discrete(), Target::webgpu(), Target::lavapipe()] {
