@@ -47,6 +47,7 @@ fn measure(device: &Device, length: usize, effort: Effort) -> Result<[Times; 2]>
         heads: 4,
         layers: 4,
         positions: length,
+        checkpoint: false,
     };
     let settings = Compile::new().input("tokens", length, DType::I32);
     let mut model = net.compile(settings.device(device.clone()).batch(1))?;

@@ -45,6 +45,7 @@ pub(crate) const NETWORKS: [Network; 5] = [
             net: Gpt {
                 tokens: 256,
                 positions: 64,
+                checkpoint: false,
                 width: 128,
                 heads: 4,
                 layers: 4,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use gradus::graph::backend::{ModelMemory, ProgramId, Runtime, StepRow};
 use gradus::graph::plan::{Request, Role, SlabLayout, lower};
-use gradus::graph::{Graph, Plan, Scope, Target, Var, step_row};
+use gradus::graph::{Graph, Plan, Scope, Var, step_row};
 use gradus::train::Device;
 
 /// Runs in one submit, and submits under way.
@@ -46,7 +46,7 @@ impl Planned {
             memory.slabs = SlabLayout::new(&graph.params(), &target)?;
             plans.push(lower(&Request {
                 outputs: vec![("result".into(), result)],
-                ..request(&graph, &memory.slabs, &target)
+                ..Request::new("bench", &graph, memory.slabs.clone(), &target)
             })?);
         }
         let segments = memory.slabs.segments.clone();
@@ -125,26 +125,5 @@ impl Planned {
         let (program, _) = self.programs.get(number).context("no such plan")?;
         let words = self.runtime.read(*program, role, first, count as u64)?;
         Ok(words.into_iter().map(f32::from_bits).collect())
-    }
-}
-
-/// A request for nothing yet.
-pub(crate) fn request<'a, 'g>(
-    graph: &'g Graph,
-    slabs: &SlabLayout,
-    target: &'a Target,
-) -> Request<'a, 'g> {
-    Request {
-        name: "bench",
-        graph,
-        outputs: vec![],
-        readbacks: vec![],
-        gradients: vec![],
-        optimizer: None,
-        clip_norm: None,
-        first_state: 0,
-        resident: None,
-        slabs: slabs.clone(),
-        target,
     }
 }

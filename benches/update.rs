@@ -11,7 +11,7 @@ use gradus::train::Device;
 
 use crate::harness::{Case, Contestant};
 use crate::machine;
-use crate::planned::{Planned, request};
+use crate::planned::Planned;
 
 const PARAMETERS: usize = 2 << 20;
 
@@ -81,7 +81,7 @@ fn plan(device: &Device, adam: &Adam, clip_norm: Option<f64>) -> Result<(Plan, M
         gradients: grad(loss, &[param]).into_iter().map(Some).collect(),
         optimizer: Some(adam),
         clip_norm,
-        ..request(&graph, &slabs, &target)
+        ..Request::new("bench", &graph, slabs.clone(), &target)
     })?;
     let memory = ModelMemory {
         slabs,

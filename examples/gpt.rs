@@ -39,6 +39,7 @@ pub(crate) fn model(device: Device, data: &Dataset) -> Result<Model, gradus::Err
         heads: 4,
         layers: 2,
         positions: LENGTH,
+        checkpoint: false,
     };
     network.compile(
         Compile::for_data(data)

@@ -50,7 +50,7 @@ pub mod prelude {
     };
     pub use gradus_nn::{
         Accuracy, Activate, Activation, Adadelta, Adagrad, Adam, AdamW, Adamax, AdaptiveAvgPool,
-        Attend, AvgPool, BatchNorm, BceWithLogits, BinaryFocal, Cell, Conv1d, Conv2d,
+        Attend, AvgPool, BatchNorm, BceWithLogits, BinaryFocal, Cell, Checkpoint, Conv1d, Conv2d,
         ConvTranspose1d, ConvTranspose2d, Cosine, CosineEmbedding, CrossEntropy, Ctc, Cutout,
         Dense, Dropout, Ema, Embedding, EmbeddingBag, Flatten, Focal, Functional, GaussianNll,
         GlobalAvgPool, GroupNorm, Groups, Hinge, HingeEmbedding, Huber, InstanceNorm, KlDivergence,

@@ -15,6 +15,7 @@ fn plan(target: &Target, batch: usize, length: usize, layers: usize) -> Plan {
     let net = Gpt {
         tokens: 256,
         positions: length,
+        checkpoint: false,
         width: 128,
         heads: 4,
         layers,
@@ -26,17 +27,15 @@ fn plan(target: &Target, batch: usize, length: usize, layers: usize) -> Plan {
     let loss = CrossEntropy::new().forward(&scope, net.forward(&scope, x), y);
     let gradients = grad(loss, &graph.param_vars()).into_iter().map(Some);
     let plan = lower(&Request {
-        name: "train",
-        graph: &graph,
-        outputs: vec![],
         readbacks: vec![("loss".into(), loss)],
         gradients: gradients.collect(),
         optimizer: Some(&AdamW::new(1e-3)),
-        clip_norm: None,
-        first_state: 0,
-        resident: None,
-        slabs: SlabLayout::new(&graph.params(), target).unwrap(),
-        target,
+        ..Request::new(
+            "train",
+            &graph,
+            SlabLayout::new(&graph.params(), target).unwrap(),
+            target,
+        )
     });
     let plan = plan.unwrap();
     plan.check().unwrap();

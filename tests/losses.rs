@@ -196,20 +196,18 @@ fn settings_add_few_kernels() {
             .forward(&scope, x);
         let value = loss.forward(&scope, logits, t);
         let plan = lower(&Request {
-            name: "train",
-            graph: &graph,
-            outputs: Vec::new(),
             readbacks: vec![("loss".into(), value)],
             gradients: grad(value, &graph.param_vars())
                 .into_iter()
                 .map(Some)
                 .collect(),
             optimizer: Some(&Adam::new(1e-3)),
-            clip_norm: None,
-            first_state: 0,
-            resident: None,
-            slabs: SlabLayout::new(&graph.params(), &target).unwrap(),
-            target: &target,
+            ..Request::new(
+                "train",
+                &graph,
+                SlabLayout::new(&graph.params(), &target).unwrap(),
+                &target,
+            )
         });
         let plan = plan.unwrap();
         assert_eq!(plan.kernels.len(), wanted, "{loss:?}\n{plan:#}");
@@ -230,20 +228,18 @@ fn frames_of_ctc_cost_alike() {
         let log = logits.log_softmax();
         let value = Ctc::new().forward(&scope, log, labels, ints("f", &[8]), lengths);
         let plan = lower(&Request {
-            name: "train",
-            graph: &graph,
-            outputs: Vec::new(),
             readbacks: vec![("loss".into(), value)],
             gradients: grad(value, &graph.param_vars())
                 .into_iter()
                 .map(Some)
                 .collect(),
             optimizer: Some(&Adam::new(1e-3)),
-            clip_norm: None,
-            first_state: 0,
-            resident: None,
-            slabs: SlabLayout::new(&graph.params(), &target).unwrap(),
-            target: &target,
+            ..Request::new(
+                "train",
+                &graph,
+                SlabLayout::new(&graph.params(), &target).unwrap(),
+                &target,
+            )
         });
         plan.unwrap().kernels.len()
     };

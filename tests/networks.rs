@@ -155,17 +155,15 @@ fn a_resnet18_is_planned() -> Result<(), Failed> {
         Target::cpu(),
     ] {
         let plan = lower(&Request {
-            name: "resnet18",
-            graph: &graph,
-            outputs: Vec::new(),
             readbacks: vec![("loss".into(), loss)],
             gradients: gradients.clone(),
             optimizer: Some(&optimizer),
-            clip_norm: None,
-            first_state: 0,
-            resident: None,
-            slabs: SlabLayout::new(&params, &target)?,
-            target: &target,
+            ..Request::new(
+                "resnet18",
+                &graph,
+                SlabLayout::new(&params, &target)?,
+                &target,
+            )
         })?;
         plan.check()?;
         // Statistics and counts of normalizations join other kernels.

@@ -28,6 +28,10 @@ fn main() {
         trials.push(Trial::test(format!("cpu/{}", seeds.start), move || {
             Ok(random_dag::agree(&planned::executor(), cpu)?)
         }));
+        let tight = seeds.clone();
+        trials.push(Trial::test(format!("tight/{}", seeds.start), move || {
+            Ok(random_dag::agree(&planned::tight(), tight)?)
+        }));
         trials.push(Trial::test(format!("plan/{}", seeds.start), move || {
             for evaluator in planned::interpreted() {
                 random_dag::agree(&evaluator, seeds.clone())?;

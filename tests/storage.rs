@@ -64,6 +64,7 @@ fn small_gpt() -> Gpt {
     Gpt {
         tokens: 13,
         positions: 17,
+        checkpoint: false,
         width: 24,
         heads: 2,
         layers: 2,

@@ -153,17 +153,16 @@ impl Run {
         let graph = Graph::new();
         let (loss, gradients) = self.traced(&graph);
         let plan = lower(&Request {
-            name: "train",
-            graph: &graph,
-            outputs: Vec::new(),
             readbacks: vec![("loss".into(), loss)],
             gradients: gradients.into_iter().map(Some).collect(),
             optimizer: Some(&Adam::new(1e-3)),
             clip_norm: self.clip,
-            first_state: 0,
-            resident: None,
-            slabs: SlabLayout::new(&graph.params(), target).unwrap(),
-            target,
+            ..Request::new(
+                "train",
+                &graph,
+                SlabLayout::new(&graph.params(), target).unwrap(),
+                target,
+            )
         })
         .unwrap();
         plan.check().unwrap();

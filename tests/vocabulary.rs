@@ -123,17 +123,16 @@ fn gpt2_is_planned() -> Result<(), Failed> {
         let loss = loss(&graph, GPT2);
         let gradients = grad(loss, &graph.param_vars()).into_iter().map(Some);
         let plan = lower(&Request {
-            name: "train",
-            graph: &graph,
-            outputs: Vec::new(),
             readbacks: vec![("loss".into(), loss)],
             gradients: gradients.collect(),
             optimizer: Some(&AdamW::new(1e-3)),
             clip_norm: Some(1.0),
-            first_state: 0,
-            resident: None,
-            slabs: SlabLayout::new(&graph.params(), &target)?,
-            target: &target,
+            ..Request::new(
+                "train",
+                &graph,
+                SlabLayout::new(&graph.params(), &target)?,
+                &target,
+            )
         })?;
         plan.check()?;
         let bindings = plan.kernels.iter().flat_map(|k| &k.bindings);

@@ -13,6 +13,8 @@ pub(crate) struct Gpt {
     pub(crate) layers: usize,
     /// The longest sequence, whatever the length of `T`: a network that generates is shown parts.
     pub(crate) positions: usize,
+    /// Whether the backward pass computes the layers again.
+    pub(crate) checkpoint: bool,
 }
 
 impl Layer for Gpt {
@@ -21,7 +23,13 @@ impl Layer for Gpt {
         let mut x = scope.apply("positions", &LearnedPositions::new(self.positions), x);
         let layer = TransformerEncoderLayer::new(self.heads).causal();
         for i in 0..self.layers {
-            x = scope.child("layers").apply(&i.to_string(), &layer, x);
+            let (layers, name) = (scope.child("layers"), i.to_string());
+            let apply = || layers.apply(&name, &layer, x);
+            x = if self.checkpoint {
+                scope.checkpoint(apply)
+            } else {
+                apply()
+            };
         }
         let x = scope.apply("norm", &LayerNorm::new(), x);
         scope.apply("head", &Dense::new(self.tokens).no_bias(), x)

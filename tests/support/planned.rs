@@ -6,7 +6,7 @@ use gradus_cpu::CpuRuntime;
 use gradus_cpu::oracle::{Tensor, row};
 use gradus_graph::backend::{BackendError, ModelMemory, ProgramId, Report, Runtime};
 use gradus_graph::ops::Meta;
-use gradus_graph::plan::{Plan, Request, Role, SlabLayout, Value, lower};
+use gradus_graph::plan::{Plan, PlanError, Request, Role, SlabLayout, Value, lower};
 use gradus_graph::{Array, At, DType, Graph, ParamInfo, StateInfo, Target, Var, grad};
 
 use super::evaluator::{Evaluator, Fed, Found};
@@ -23,6 +23,8 @@ pub(crate) struct Planned {
     pub(crate) target: Target,
     pub(crate) make: Box<Make>,
     pub(crate) share: f64,
+    /// Whether the plan is that which takes the least memory.
+    pub(crate) tight: bool,
 }
 
 impl Evaluator for Planned {
@@ -36,10 +38,13 @@ impl Evaluator for Planned {
 
     fn eval(&self, graph: &Graph, fed: &Fed, wanted: &[Var<'_>]) -> Result<Found, String> {
         let outputs = wanted.iter().enumerate();
-        let request = Request {
+        let mut request = Request {
             outputs: outputs.map(|(i, v)| (i.to_string(), *v)).collect(),
             ..self.request(graph)?
         };
+        if self.tight {
+            tighten(&mut request)?;
+        }
         let mut session = self.start(&request)?;
         session.write_leaves(fed)?;
         let first = session.found(fed, wanted)?;
@@ -54,25 +59,29 @@ impl Evaluator for Planned {
     }
 }
 
+/// Limits a step to the least memory that it can do with.
+fn tighten(request: &mut Request<'_, '_>) -> Result<(), String> {
+    request.memory_limit = Some(0);
+    match lower(request) {
+        Err(PlanError::Memory { least, .. }) => request.memory_limit = Some(least),
+        Err(other) => return Err(other.to_string()),
+        Ok(plan) => return Err(format!("a step in no memory\n{plan:#}")),
+    }
+    Ok(())
+}
+
 fn text(e: impl std::fmt::Display) -> String {
     e.to_string()
 }
 
 impl Planned {
     fn request<'a, 'g>(&'a self, graph: &'g Graph) -> Result<Request<'a, 'g>, String> {
-        Ok(Request {
-            name: "test",
+        Ok(Request::new(
+            "test",
             graph,
-            outputs: Vec::new(),
-            readbacks: Vec::new(),
-            gradients: Vec::new(),
-            optimizer: None,
-            clip_norm: None,
-            first_state: 0,
-            resident: None,
-            slabs: SlabLayout::new(&graph.params(), &self.target).map_err(text)?,
-            target: &self.target,
-        })
+            SlabLayout::new(&graph.params(), &self.target).map_err(text)?,
+            &self.target,
+        ))
     }
 
     /// Plans, checks the plan, and compiles it over memory that holds a NaN wherever nothing is
@@ -264,6 +273,16 @@ pub(crate) fn executor() -> Planned {
         target: Target::cpu(),
         make: Box::new(|memory, _| Ok(Box::new(CpuRuntime::new(memory)))),
         share: 0.0,
+        tight: false,
+    }
+}
+
+/// The same in as little memory as the planner can.
+pub(crate) fn tight() -> Planned {
+    Planned {
+        name: "the CPU executor in little memory".into(),
+        tight: true,
+        ..executor()
     }
 }
 
@@ -280,6 +299,7 @@ pub(crate) fn interpreted() -> Vec<Planned> {
         target,
         make: Box::new(|memory, _| Ok(Box::new(Interpreter::new(memory)))),
         share: 0.0,
+        tight: false,
     };
     targets.into_iter().map(planned).collect()
 }
@@ -292,5 +312,6 @@ pub(crate) fn on(device: &gradus::train::Device) -> Planned {
         target: device.target(),
         make: Box::new(move |memory, _| device.runtime(memory).map_err(text)),
         share: 1e-4,
+        tight: false,
     }
 }

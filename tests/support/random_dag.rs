@@ -14,6 +14,8 @@ use super::parity::{self, Bound};
 
 /// The largest number of elements of any value.
 const LARGEST: usize = 6000;
+/// Ops that are checkpointed together.
+const SEGMENT: usize = 6;
 const SIZES: [usize; 9] = [1, 2, 3, 5, 7, 8, 16, 17, 33];
 
 /// A random graph with values for its leaves.
@@ -39,17 +41,15 @@ pub(crate) fn build(graph: &Graph, seed: u64) -> Dag<'_> {
         let x = maker.input(Gen::normal(shape));
         maker.pool.push(x);
     }
-    let ops = maker.between(4, 24);
-    let mut made = 0;
-    // Not every op fits every value.
-    for _ in 0..50 * ops {
-        if made == ops {
-            break;
-        }
-        let fits = |y: &Var<'_>| y.shape().numel() <= LARGEST && y.rank() <= 5;
-        if let Some(y) = maker.op().filter(fits) {
-            maker.pool.push(y);
-            made += 1;
+    let mut left = maker.between(4, 24);
+    while left > 0 {
+        let count = left.min(SEGMENT);
+        left -= count;
+        // Half of the graphs with gradients compute again.
+        if seed.is_multiple_of(4) {
+            Scope::root(graph, true).checkpoint(|| maker.ops(count));
+        } else {
+            maker.ops(count);
         }
     }
     maker.finish(seed)
@@ -66,6 +66,21 @@ struct Maker<'g> {
 impl<'g> Maker<'g> {
     fn below(&mut self, n: usize) -> usize {
         self.rng.below(u32::try_from(n).unwrap()) as usize
+    }
+
+    /// Adds this many ops, if so many fit.
+    fn ops(&mut self, count: usize) {
+        let end = self.pool.len() + count;
+        // Not every op fits every value.
+        for _ in 0..50 * count {
+            if self.pool.len() == end {
+                break;
+            }
+            let fits = |y: &Var<'_>| y.shape().numel() <= LARGEST && y.rank() <= 5;
+            if let Some(y) = self.op().filter(fits) {
+                self.pool.push(y);
+            }
+        }
     }
 
     /// `low..=high`

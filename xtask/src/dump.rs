@@ -12,6 +12,8 @@ pub(crate) struct Dump {
     pub(crate) buffers: BTreeMap<String, u64>,
     /// The bill as printed.
     pub(crate) printed: BTreeMap<String, u64>,
+    /// Of all operations, those that compute something again.
+    pub(crate) recomputed: u64,
 }
 
 #[derive(Debug)]
@@ -71,11 +73,12 @@ pub(crate) fn parse(text: &str) -> Result<Dump> {
 fn line(dump: &mut Dump, line: &str) -> Result<()> {
     let words: Vec<&str> = line.split_whitespace().collect();
     match words.as_slice() {
-        [] | ["memory:" | "traffic:" | "read", ..] | ["index", "check", ..] => {}
+        [] | ["memory:" | "traffic:" | "recomputed:" | "read", ..] | ["index", "check", ..] => {}
         ["buffer", role, bytes, "bytes"] => {
             let known = dump.buffers.insert((*role).into(), number(bytes)?);
             ensure!(known.is_none(), "buffer {role} stands here twice");
         }
+        ["recomputed", flops] => dump.recomputed = number(flops)?,
         ["bill", name, value] => {
             dump.printed.insert((*name).into(), number(value)?);
         }

@@ -16,8 +16,19 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 
 fn parse(args: &[String]) -> Result<Plan> {
     let known = [
-        "widths", "batch", "target", "dropout", "clip", "resident", "size", "width", "layers",
-        "heads", "storage",
+        "widths",
+        "batch",
+        "target",
+        "dropout",
+        "clip",
+        "resident",
+        "size",
+        "width",
+        "layers",
+        "heads",
+        "storage",
+        "checkpoint",
+        "memory",
     ];
     let args = Args::parse(args, &known)?;
     let widths = args
@@ -39,6 +50,7 @@ fn parse(args: &[String]) -> Result<Plan> {
             Some("bf16") => Storage::Bf16,
             Some(other) => bail!("`--storage` is f32 or bf16, not {other}"),
         },
+        memory: args.get("memory")?,
     };
     let [model] = args.words.as_slice() else {
         bail!("name one model: mlp, cnn, resnet18 or gpt");
@@ -69,6 +81,7 @@ fn parse(args: &[String]) -> Result<Plan> {
                 heads: args.get("heads")?.unwrap_or(4),
                 layers: args.get("layers")?.unwrap_or(4),
                 positions: size.unwrap_or(64),
+                checkpoint: args.get("checkpoint")?.unwrap_or(false),
             };
             train(&net, &step)
         }
@@ -121,6 +134,8 @@ pub(crate) struct Step {
     pub(crate) tokens: bool,
     /// How what the backward pass reads is stored.
     pub(crate) storage: Storage,
+    /// The most that may lie between kernels, in units of what does without a limit.
+    pub(crate) memory: Option<f64>,
 }
 
 /// The plan of an MLP's step.
@@ -167,19 +182,22 @@ pub(crate) fn train(net: &dyn Layer, step: &Step) -> Result<Plan> {
         let all = gradients.iter_mut().chain([&mut loss, &mut accuracy]);
         all.for_each(|var| *var = now(*var));
     }
-    let plan = lower(&Request {
-        name: "train",
-        graph: &graph,
-        outputs: vec![],
+    let slabs = SlabLayout::new(&graph.params(), &step.target)?;
+    let optimizer = Adam::new(1e-3);
+    let mut request = Request {
         readbacks: vec![("loss".into(), loss), ("accuracy".into(), accuracy)],
         gradients: gradients.into_iter().map(Some).collect(),
-        optimizer: Some(&Adam::new(1e-3)),
+        optimizer: Some(&optimizer),
         clip_norm: step.clip,
-        first_state: 0,
         resident: step.resident,
-        slabs: SlabLayout::new(&graph.params(), &step.target)?,
-        target: &step.target,
-    })?;
+        ..Request::new("train", &graph, slabs, &step.target)
+    };
+    let mut plan = lower(&request)?;
+    if let Some(share) = step.memory {
+        let spared = plan.bill.transient as f64 * (1.0 - share);
+        request.memory_limit = Some(plan.bill.memory().saturating_sub(spared as u64));
+        plan = lower(&request)?;
+    }
     plan.check()?;
     Ok(plan)
 }

@@ -78,17 +78,8 @@ fn bench(
     let y = build(x, &graph);
     let target = Target::cpu();
     let plan = lower(&Request {
-        name: "bench",
-        graph: &graph,
         outputs: vec![("y".into(), y)],
-        readbacks: vec![],
-        gradients: vec![],
-        optimizer: None,
-        clip_norm: None,
-        first_state: 0,
-        resident: None,
-        slabs: SlabLayout::default(),
-        target: &target,
+        ..Request::new("bench", &graph, SlabLayout::default(), &target)
     })?;
     let upload = plan
         .buffers

@@ -151,19 +151,17 @@ fn plan(widths: &[usize], batch: usize) -> Result<Plan, Box<dyn Error>> {
     let logits = net.forward(&scope, x);
     let loss = CrossEntropy::new().forward(&scope, logits, y);
     Ok(lower(&Request {
-        name: "train",
-        graph: &graph,
-        outputs: vec![],
         readbacks: vec![("loss".into(), loss)],
         gradients: grad(loss, &graph.param_vars())
             .into_iter()
             .map(Some)
             .collect(),
         optimizer: Some(&Adam::new(1e-3)),
-        clip_norm: None,
-        first_state: 0,
-        resident: None,
-        slabs: SlabLayout::new(&graph.params(), &Target::cpu())?,
-        target: &Target::cpu(),
+        ..Request::new(
+            "train",
+            &graph,
+            SlabLayout::new(&graph.params(), &Target::cpu())?,
+            &Target::cpu(),
+        )
     })?)
 }

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use crate::graph::StateInfo;
+use crate::node::StateInfo;
 use crate::ops::{Gather, Meta, Op};
 use crate::{DType, Graph, IntoShape, NodeId, Scalar, Var};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{DType, NodeId, Var};
+use crate::{DType, NodeId, Part, Var};
 
 /// The gradients of the scalar `loss` with respect to each of `wrt`, as nodes of the same graph,
 /// so that gradients of gradients work. Zero where `loss` does not depend on it. Where one of `wrt`
@@ -15,19 +15,22 @@ pub fn grad<'g>(loss: Var<'g>, wrt: &[Var<'g>]) -> Vec<Var<'g>> {
         let poison = graph.fail("grad", message);
         return vec![poison; wrt.len()];
     }
-    let gradients = backward(loss, graph.scalar(1.0), wrt, true);
-    let zeros = |w: &Var<'g>| graph.full(w.shape(), 0.0);
-    wrt.iter()
-        .zip(gradients)
-        .map(|(w, g)| g.unwrap_or_else(|| zeros(w)))
-        .collect()
+    graph.within_part(Part::Backward, || {
+        let gradients = backward(loss, graph.scalar(1.0), wrt, true);
+        let zeros = |w: &Var<'g>| graph.full(w.shape(), 0.0);
+        wrt.iter()
+            .zip(gradients)
+            .map(|(w, g)| g.unwrap_or_else(|| zeros(w)))
+            .collect()
+    })
 }
 
 /// The vector-Jacobian products of `y` with the cotangent `dy` for each of `wrt`; `None` where
 /// `y` does not depend on it. Where one of `wrt` depends on another they count as independent:
 /// these are partial derivatives, as the rule of a composite needs them.
 pub fn vjp<'g>(y: Var<'g>, dy: Var<'g>, wrt: &[Var<'g>]) -> Vec<Option<Var<'g>>> {
-    backward(y, dy, wrt, false)
+    let graph = y.graph();
+    graph.within_part(Part::Backward, || backward(y, dy, wrt, false))
 }
 
 /// `through`: do gradients flow on through the nodes in `wrt`?

@@ -5,85 +5,10 @@ use std::collections::BTreeMap;
 use std::panic::Location;
 use std::sync::Arc;
 
-use thiserror::Error;
-
+use crate::node::{BuildError, InputInfo, Node, NodeId, ParamInfo, Part, StateInfo};
 use crate::ops::{Meta, Op};
 use crate::optimizer::RuleOf;
 use crate::{Array, DType, Init, IntoShape, Scalar, Shape, Var};
-
-/// The index of a node; nodes only read nodes with smaller indices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct NodeId(pub u32);
-
-impl NodeId {
-    /// The id of a poisoned [`Var`].
-    pub(crate) const POISON: Self = Self(u32::MAX);
-
-    /// As an index.
-    pub const fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-/// One operation on the results of others.
-#[derive(Clone, Debug)]
-pub struct Node {
-    /// What is computed.
-    pub op: Op,
-    /// What it reads.
-    pub inputs: Vec<NodeId>,
-    /// Shape and dtype of the result.
-    pub meta: Meta,
-    /// The layer that made it: an index into the graph's paths.
-    pub path: u32,
-}
-
-/// A value fed at every step.
-#[derive(Clone, Debug, PartialEq)]
-pub struct InputInfo {
-    /// Its name.
-    pub name: String,
-    /// Its shape, the batch included, and dtype.
-    pub meta: Meta,
-}
-
-/// A trained parameter.
-#[derive(Clone, Debug)]
-pub struct ParamInfo {
-    /// Its path: the name in checkpoints.
-    pub name: String,
-    /// Its shape.
-    pub shape: Shape,
-    /// Its initial values.
-    pub init: Arc<dyn Init>,
-}
-
-/// A value kept between steps and not trained.
-#[derive(Clone, Debug)]
-pub struct StateInfo {
-    /// Its path: the name in checkpoints.
-    pub name: String,
-    /// Its shape and dtype.
-    pub meta: Meta,
-    /// Its value before the first step.
-    pub init: Scalar,
-    /// Does it last only while sequences are decoded? It is then no part of the model.
-    pub cache: bool,
-}
-
-/// A node that cannot be built: the first mistake in a graph.
-#[derive(Clone, Debug, Error)]
-#[error("cannot build {op} in `{layer}`, declared at {location}: {message}")]
-pub struct BuildError {
-    /// The op.
-    pub op: &'static str,
-    /// The path of the layer, `model` at the top.
-    pub layer: String,
-    /// The user's line.
-    pub location: &'static Location<'static>,
-    /// Which values clash and what was expected.
-    pub message: String,
-}
 
 /// A graph under construction. Building never panics and never returns `Result`: a wrong
 /// [`Var`] is poisoned, and [`Graph::check`] returns the first cause.
@@ -103,6 +28,8 @@ pub(crate) struct Inner {
     state_nodes: Vec<NodeId>,
     pub(crate) paths: Vec<String>,
     path: u32,
+    part: Part,
+    segments: u32,
     location: Option<&'static Location<'static>>,
     streams: BTreeMap<String, u32>,
     error: Option<BuildError>,
@@ -411,6 +338,30 @@ impl Graph {
         result
     }
 
+    /// Runs `f` with every node recorded as this part of a step.
+    pub(crate) fn within_part<R>(&self, part: Part, f: impl FnOnce() -> R) -> R {
+        let before = std::mem::replace(&mut self.inner.borrow_mut().part, part);
+        let result = f();
+        self.inner.borrow_mut().part = before;
+        result
+    }
+
+    /// Runs `f`, whose nodes are computed again by the backward pass instead of being kept for it.
+    /// Within such a segment, or within a gradient, another one changes nothing.
+    pub(crate) fn checkpoint<R>(&self, f: impl FnOnce() -> R) -> R {
+        let part = {
+            let mut inner = self.inner.borrow_mut();
+            match inner.part {
+                Part::Forward => {
+                    inner.segments += 1;
+                    Part::Checkpoint(inner.segments)
+                }
+                part => part,
+            }
+        };
+        self.within_part(part, f)
+    }
+
     /// A random stream for the next use under this path.
     pub(crate) fn next_stream(&self, path: &str) -> u64 {
         let mut inner = self.inner.borrow_mut();
@@ -441,12 +392,13 @@ impl Graph {
     pub(crate) fn push(&self, op: Op, inputs: Vec<NodeId>, meta: Meta) -> Var<'_> {
         let mut inner = self.inner.borrow_mut();
         let id = NodeId(count(inner.nodes.len()));
-        let path = inner.path;
+        let (path, part) = (inner.path, inner.part);
         inner.nodes.push(Node {
             op,
             inputs,
             meta,
             path,
+            part,
         });
         Var::new(self, id, meta)
     }

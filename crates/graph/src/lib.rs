@@ -12,6 +12,7 @@ mod grad;
 mod graph;
 mod index;
 mod init;
+mod node;
 pub mod ops;
 mod optimizer;
 mod passes;
@@ -30,9 +31,10 @@ pub use array::{Array, ArrayError, Data};
 pub use decoding::Decoding;
 pub use dtype::{DType, Scalar};
 pub use grad::{grad, vjp};
-pub use graph::{BuildError, Graph, InputInfo, Node, NodeId, ParamInfo, StateInfo};
+pub use graph::Graph;
 pub use index::{Atom, Index};
 pub use init::Init;
+pub use node::{BuildError, InputInfo, Node, NodeId, ParamInfo, Part, StateInfo};
 pub use optimizer::{
     AVERAGE, At, Group, Layerwise, Optimizer, Rate, Update, Whole, layerwise, update_of, whole,
 };

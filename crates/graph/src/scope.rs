@@ -161,6 +161,16 @@ impl<'g> Scope<'g> {
         (self.random(shape) >> 8u32).cast(DType::F32) * (-24f64).exp2()
     }
 
+    /// What `f` makes, of which the backward pass computes again what it needs instead of reading
+    /// it: nothing that lies within takes memory between the two passes, only what `f` reads and
+    /// gives. The results are the same to the bit, masks of dropout too. Changes nothing where
+    /// there is no backward pass; a checkpoint within another one adds nothing to it.
+    ///
+    /// Chen et al. (2016), arXiv:1604.06174.
+    pub fn checkpoint<T>(&self, f: impl FnOnce() -> T) -> T {
+        self.graph.checkpoint(f)
+    }
+
     /// While training, zeros elements with probability `rate` in `[0, 1)` and scales the others
     /// by `1 / (1 − rate)`; otherwise the identity.
     #[track_caller]

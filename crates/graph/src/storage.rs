@@ -47,7 +47,7 @@ impl Graph {
         let mut now: Vec<NodeId> = Vec::with_capacity(old.len());
         for (mut node, round) in old.into_iter().zip(saved) {
             node.inputs.iter_mut().for_each(|x| *x = now[x.index()]);
-            let (meta, path) = (node.meta, node.path);
+            let (meta, path, part) = (node.meta, node.path, node.part);
             let mut id = push(&mut inner, node);
             if round {
                 let op = Op::Unary(Unary::Bf16);
@@ -59,6 +59,7 @@ impl Graph {
                         inputs,
                         meta,
                         path,
+                        part,
                     },
                 );
             }

@@ -86,17 +86,12 @@ fn mlp(widths: &[usize], batch: usize, target: &Target, options: &Options) -> Pl
     let gradients = grad(loss, &graph.param_vars());
     let slabs = SlabLayout::new(&graph.params(), target).unwrap();
     let plan = lower(&Request {
-        name: "train",
-        graph: &graph,
-        outputs: vec![],
         readbacks: vec![("loss".into(), loss), ("accuracy".into(), correct)],
         gradients: gradients.into_iter().map(Some).collect(),
         optimizer: Some(&Adam),
         clip_norm: options.clip,
-        first_state: 0,
         resident: options.resident,
-        slabs,
-        target,
+        ..Request::new("train", &graph, slabs, target)
     })
     .unwrap();
     plan.check().unwrap_or_else(|e| panic!("{e}\n{plan:#}"));
@@ -208,17 +203,15 @@ fn plan_of(
     let loss = f(&scope, x);
     let gradients = grad(loss, &graph.param_vars());
     let plan = lower(&Request {
-        name: "train",
-        graph: &graph,
-        outputs: vec![],
         readbacks: vec![("loss".into(), loss)],
         gradients: gradients.into_iter().map(Some).collect(),
         optimizer: Some(&Adam),
-        clip_norm: None,
-        first_state: 0,
-        resident: None,
-        slabs: SlabLayout::new(&graph.params(), target).unwrap(),
-        target,
+        ..Request::new(
+            "train",
+            &graph,
+            SlabLayout::new(&graph.params(), target).unwrap(),
+            target,
+        )
     })
     .unwrap();
     plan.check().unwrap_or_else(|e| panic!("{e}\n{plan:#}"));
@@ -422,17 +415,13 @@ fn caches_are_written_in_place() {
     let y = kept.sum(&[1]);
     let target = Target::webgpu();
     let plan = lower(&Request {
-        name: "generate",
-        graph: &graph,
         outputs: vec![("y".into(), y)],
-        readbacks: vec![],
-        gradients: vec![],
-        optimizer: None,
-        clip_norm: None,
-        first_state: 0,
-        resident: None,
-        slabs: SlabLayout::new(&graph.params(), &target).unwrap(),
-        target: &target,
+        ..Request::new(
+            "generate",
+            &graph,
+            SlabLayout::new(&graph.params(), &target).unwrap(),
+            &target,
+        )
     })
     .unwrap();
     plan.check().unwrap();

@@ -27,12 +27,12 @@ pub mod schedule;
 
 pub use augment::{Cutout, Normalize, RandomCrop, RandomFlip};
 pub use layers::{
-    Activate, Activation, AdaptiveAvgPool, Attend, AvgPool, BatchNorm, Cell, Conv, Conv1d, Conv2d,
-    ConvTranspose, ConvTranspose1d, ConvTranspose2d, Dense, Dropout, Embedding, EmbeddingBag,
-    Flatten, GlobalAvgPool, GroupNorm, InstanceNorm, LayerNorm, LearnedPositions, MaxPool,
-    MultiHeadAttention, Pad, PixelShuffle, PixelUnshuffle, Pooling, Recurrent, RmsNorm, Rotary,
-    Sequential, SinusoidalPositions, TransformerDecoderLayer, TransformerEncoderLayer, Unembedding,
-    Unrolled, Upsample,
+    Activate, Activation, AdaptiveAvgPool, Attend, AvgPool, BatchNorm, Cell, Checkpoint, Conv,
+    Conv1d, Conv2d, ConvTranspose, ConvTranspose1d, ConvTranspose2d, Dense, Dropout, Embedding,
+    EmbeddingBag, Flatten, GlobalAvgPool, GroupNorm, InstanceNorm, LayerNorm, LearnedPositions,
+    MaxPool, MultiHeadAttention, Pad, PixelShuffle, PixelUnshuffle, Pooling, Recurrent, RmsNorm,
+    Rotary, Sequential, SinusoidalPositions, TransformerDecoderLayer, TransformerEncoderLayer,
+    Unembedding, Unrolled, Upsample,
 };
 pub use loss::{
     BceWithLogits, BinaryFocal, CosineEmbedding, CrossEntropy, Ctc, Focal, GaussianNll, Hinge,

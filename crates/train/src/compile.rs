@@ -41,6 +41,7 @@ pub struct Compile {
     seed: u64,
     clip_norm: Option<f64>,
     storage: Storage,
+    memory_limit: Option<u64>,
     trained: Option<Params>,
     resident: bool,
     sabotage: Option<Sabotage>,
@@ -138,6 +139,20 @@ impl Compile {
         self
     }
 
+    /// The most bytes of device memory that a training step may take: parameters, gradients,
+    /// optimizer states, inputs, outputs and all that lies between kernels, as
+    /// [`Model::plan`](crate::Model::plan) prints them. No limit if not set.
+    ///
+    /// A step that would take more computes values of its forward pass again where its backward
+    /// pass needs them, as few operations as that takes; the plan says how many. Results are the
+    /// same but for rounding: kernels are fused otherwise. Where that is not enough, `compile` says
+    /// what the step takes at least. [`Scope::checkpoint`](gradus_graph::Scope::checkpoint) is the
+    /// way to choose by hand.
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_limit = Some(bytes);
+        self
+    }
+
     /// Trains only these parameters; all if not set. The others stay as they are.
     pub fn train(mut self, params: Params) -> Self {
         self.trained = Some(params);
@@ -165,7 +180,8 @@ impl Compile {
         let missing = |what: &str, call: &str| Error::setting(format!("no {what}: add {call}"));
         let set = (&self.target, &self.loss, &self.optimizer);
         let nothing = matches!((set, &self.metrics[..]), ((None, None, None), []));
-        let plain = self.clip_norm.is_none() && self.storage == Storage::F32;
+        let plain =
+            self.clip_norm.is_none() && self.storage == Storage::F32 && self.memory_limit.is_none();
         if nothing && plain && self.trained.is_none() {
             return Ok(None);
         }
@@ -188,6 +204,7 @@ impl Compile {
                 optimizer,
                 clip_norm: self.clip_norm,
                 storage: self.storage,
+                memory_limit: self.memory_limit,
             },
         }))
     }

@@ -19,6 +19,7 @@ pub struct Step {
     pub(crate) update: Option<Update>,
     pub(crate) clip_norm: Option<f64>,
     pub(crate) storage: Storage,
+    pub(crate) memory_limit: Option<u64>,
 }
 
 /// How a step changes parameters.
@@ -28,6 +29,7 @@ pub(crate) struct Update {
     pub(crate) optimizer: Arc<dyn Optimizer>,
     pub(crate) clip_norm: Option<f64>,
     pub(crate) storage: Storage,
+    pub(crate) memory_limit: Option<u64>,
 }
 
 /// A step with a name.
@@ -79,6 +81,7 @@ impl Step {
             optimizer: Arc::new(optimizer),
             clip_norm: None,
             storage: Storage::F32,
+            memory_limit: None,
         });
         self.body = Some(Arc::new(Own { f, trains: true }));
         self
@@ -109,6 +112,13 @@ impl Step {
         self
     }
 
+    /// The most bytes that this step may take: see
+    /// [`Compile::memory_limit`](crate::Compile::memory_limit).
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_limit = Some(bytes);
+        self
+    }
+
     /// This step under a name; refuses what is missing.
     pub(crate) fn named(mut self, name: &str, sample: Batch) -> Result<Definition, Error> {
         let refuse = |what: &str| Err(Error::setting(format!("step `{name}` {what}")));
@@ -126,8 +136,11 @@ impl Step {
             }
         }
         match &mut self.update {
-            Some(update) => update.storage = self.storage,
-            None if self.storage == Storage::F32 => {}
+            Some(update) => {
+                update.storage = self.storage;
+                update.memory_limit = self.memory_limit;
+            }
+            None if self.storage == Storage::F32 && self.memory_limit.is_none() => {}
             None => return refuse("stores nothing for a backward pass: add `.minimize(…)`"),
         }
         Ok(Definition {

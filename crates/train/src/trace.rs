@@ -295,17 +295,15 @@ fn lower<'g>(
     }
     let update = step.update.as_ref();
     let mut plan = plan::lower(&Request {
-        name: &step.name,
-        graph,
         outputs: results.outputs,
         readbacks: results.reports,
         gradients,
         optimizer: update.map(|u| rule(&*u.optimizer, phase)),
         clip_norm: update.and_then(|u| u.clip_norm),
+        memory_limit: update.and_then(|u| u.memory_limit),
         first_state,
         resident: spec.resident.filter(|_| resident),
-        slabs: slabs.clone(),
-        target: &target,
+        ..Request::new(&step.name, graph, slabs.clone(), &target)
     })?;
     if let Some(sabotage) = spec.sabotage {
         sabotage(&mut plan);

@@ -4,6 +4,7 @@
 
 mod attention;
 mod bf16;
+mod checkpoint;
 mod composite;
 mod conv;
 mod einsum;
@@ -94,6 +95,7 @@ pub(crate) fn rows() -> Vec<Row> {
     rows.extend(losses::rows());
     rows.extend(attention::rows());
     rows.extend(bf16::rows());
+    rows.extend(checkpoint::rows());
     rows
 }
 

@@ -20,6 +20,7 @@ fn plain(widths: &[usize], batch: usize, target: Target) -> Mlp {
             resident: None,
             tokens: false,
             storage: Storage::F32,
+            memory: None,
         },
     }
 }
@@ -43,6 +44,7 @@ const RATIOS: Limits = Limits {
     bytes: Some(1.15),
     transient: Some(1.15),
     shared: None,
+    recomputed: None,
 };
 
 #[test]
@@ -69,6 +71,7 @@ fn the_bills_of_convolutional_networks_agree() {
             resident: None,
             tokens: false,
             storage: Storage::F32,
+            memory: None,
         };
         let text = format!("{:#}", train(&cnn(10), &step([1, 28, 28], 32)).unwrap());
         agrees_of(&text, Limits::default());
@@ -175,6 +178,7 @@ fn limits_are_kept() {
         bytes: Some(0.5),
         transient: Some(0.5),
         shared: Some(9.0),
+        recomputed: Some(0.9),
     };
     let faults = check(&text, &limits).unwrap().faults.join("\n");
     assert!(faults.contains("bytes / bytes_bound is "), "{faults}");

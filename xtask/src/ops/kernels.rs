@@ -93,17 +93,8 @@ fn planned(graph: &Graph, values: &[Var<'_>]) -> Result<String> {
 fn kinds(graph: &Graph, values: &[Var<'_>], target: &Target) -> Result<String> {
     let outputs = (0..).zip(values);
     let plan = lower(&Request {
-        name: "example",
-        graph,
         outputs: outputs.map(|(i, &v)| (format!("{i}"), v)).collect(),
-        readbacks: Vec::new(),
-        gradients: Vec::new(),
-        optimizer: None,
-        clip_norm: None,
-        first_state: 0,
-        resident: None,
-        slabs: SlabLayout::new(&[], target)?,
-        target,
+        ..Request::new("example", graph, SlabLayout::new(&[], target)?, target)
     })?;
     let kinds = plan.kernels.iter().map(|k| kind(&k.kind));
     // How many there are changes with every change of the planner.

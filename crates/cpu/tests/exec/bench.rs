@@ -102,6 +102,7 @@ pub fn plan(kind: KernelKind, memory: &[Memory], sites: usize, flops: u64) -> Pl
         literals: Vec::new(),
         slabs: SlabLayout::default(),
         resident: None,
+        recomputed: None,
         bill: Bill::default(),
     };
     let mut operands = Vec::new();
@@ -143,6 +144,7 @@ pub fn plan(kind: KernelKind, memory: &[Memory], sites: usize, flops: u64) -> Pl
         errors: None,
         meaning: Fragment::default(),
         flops,
+        again: false,
     });
     plan
 }

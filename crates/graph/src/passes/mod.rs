@@ -3,9 +3,11 @@
 //! Each pass reads nodes and roots and makes new ones. Only what the roots need survives, so
 //! dead code goes at every pass.
 
+pub(crate) mod cut;
 mod expand;
 mod fold;
 pub(crate) mod large;
+pub(crate) mod recompute;
 mod scan;
 mod simplify;
 mod sort;
@@ -89,7 +91,8 @@ impl Ir {
                 .paths
                 .get(node.path as usize)
                 .map_or("", String::as_str);
-            map[i] = Some(graph.within(path, None, || rule(&mut rewriter, node, &inputs)));
+            let made = || graph.within(path, None, || rule(&mut rewriter, node, &inputs));
+            map[i] = Some(graph.within_part(node.part, made));
         }
         let roots = self
             .roots

@@ -8,7 +8,7 @@ use super::lower::Lowering;
 use super::operand;
 use crate::ops::{Attention, AttentionPart, AttentionSizes, Heads, Op};
 use crate::passes::Ir;
-use crate::{Node, NodeId, Target};
+use crate::{Node, NodeId, Part, Target};
 
 /// One pass of an [`Attention`]: its result, or its gradient, without the matrix of weights in
 /// memory.
@@ -164,7 +164,10 @@ fn are_siblings(ir: &Ir, a: NodeId, b: NodeId) -> bool {
                 part: y.part,
                 ..x.clone()
             };
-            gradient(x) == gradient(y) && same == *y && a.inputs == b.inputs
+            gradient(x) == gradient(y)
+                && same == *y
+                && a.inputs == b.inputs
+                && (a.part == Part::Again) == (b.part == Part::Again)
         }
         _ => false,
     }

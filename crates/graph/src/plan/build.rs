@@ -6,7 +6,7 @@ use super::builder::Builder;
 use super::cluster::{Clusters, is_memory, strip};
 use super::home::Homes;
 use super::slab::{SlabError, SlabLayout};
-use super::{Plan, ValueId, readback, schedule, update};
+use super::{Plan, ValueId, readback, recompute, schedule, update};
 use crate::ops::{Concat, Meta, Op, Slice};
 use crate::passes::{self, Ir, large};
 use crate::{BuildError, Graph, Node, NodeId, Optimizer, Target, Var};
@@ -36,8 +36,36 @@ pub struct Request<'a, 'g> {
     pub resident: Option<usize>,
     /// Where parameters lie: the same for all plans of a model.
     pub slabs: SlabLayout,
+    /// The most bytes that the step may take, all that its [`Bill`](super::Bill) counts: to stay
+    /// below it, the backward pass computes values of the forward pass again.
+    pub memory_limit: Option<u64>,
     /// The device.
     pub target: &'a Target,
+}
+
+impl<'a, 'g> Request<'a, 'g> {
+    /// A plan that computes nothing yet of `graph`, whose parameters lie as `slabs` says.
+    pub const fn new(
+        name: &'a str,
+        graph: &'g Graph,
+        slabs: SlabLayout,
+        target: &'a Target,
+    ) -> Self {
+        Self {
+            name,
+            graph,
+            outputs: Vec::new(),
+            readbacks: Vec::new(),
+            gradients: Vec::new(),
+            optimizer: None,
+            clip_norm: None,
+            first_state: 0,
+            resident: None,
+            slabs,
+            memory_limit: None,
+            target,
+        }
+    }
 }
 
 /// Why a plan cannot be made.
@@ -76,6 +104,27 @@ pub enum PlanError {
         target: String,
         /// What there are.
         limit: usize,
+    },
+    /// A step takes more memory than it may.
+    #[error(
+        "step `{name}` does not fit its memory limit of {limit} bytes: the smallest plan that was \
+         found takes {least}, of which {slabs} for parameters, gradients and states, {other} for \
+         inputs, outputs and constants, and {transient} for values between kernels, many of them \
+         computed again; take a smaller batch, store bfloat16, or raise the limit"
+    )]
+    Memory {
+        /// The step.
+        name: String,
+        /// What it may take.
+        limit: u64,
+        /// The least that was found: with this limit there is a plan.
+        least: u64,
+        /// Of these, parameters, gradients and states.
+        slabs: u64,
+        /// Inputs, outputs and constants.
+        other: u64,
+        /// What lies between kernels.
+        transient: u64,
     },
     /// The request contradicts itself.
     #[error("{0}")]
@@ -129,14 +178,23 @@ pub fn lower(request: &Request<'_, '_>) -> Result<Plan, PlanError> {
     }
     let roots = wanted.iter().map(|(id, _)| *id).collect();
     let mut ir = passes::run(Ir::of(graph, roots), request.target);
-    let mut builder = Builder::new(request);
-    builder.leaves(graph);
     let destinations: Vec<Destination> = wanted.into_iter().map(|(_, d)| d).collect();
     let destinations = cut_gradients(&mut ir, destinations, request.target);
     copy_wanted_leaves(&mut ir);
-    let homes = Homes::new(request, &ir, &destinations);
-    let clusters = Clusters::new(&ir, request.target, homes);
-    let late = builder.kernels(&ir, &clusters, destinations);
+    recompute::lower(ir, |ir| finish(request, ir, &destinations), request)
+}
+
+/// The plan of a step whose nodes are settled.
+fn finish(
+    request: &Request<'_, '_>,
+    ir: &Ir,
+    destinations: &[Destination],
+) -> Result<Plan, PlanError> {
+    let mut builder = Builder::new(request);
+    builder.leaves(request.graph);
+    let homes = Homes::new(request, ir, destinations);
+    let clusters = Clusters::new(ir, request.target, homes);
+    let late = builder.kernels(ir, &clusters, destinations.to_vec());
     schedule::order(&mut builder.plan);
     if let Some(optimizer) = request.optimizer {
         let trained: Vec<bool> = request.gradients.iter().map(Option::is_some).collect();

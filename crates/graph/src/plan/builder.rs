@@ -9,7 +9,7 @@ use super::kernel::{Fragment, Kernel, KernelKind, Operand, TakeKernel};
 use super::{Bill, Buffer, BufferId, Input, Plan, Role, Value, ValueId, bill, bind, home, memory};
 use crate::ops::{Meta, Op};
 use crate::passes::Ir;
-use crate::{DType, Graph, Node, NodeId, Shape};
+use crate::{DType, Graph, Node, NodeId, Part, Shape};
 
 /// A plan in the making.
 pub(super) struct Builder {
@@ -40,6 +40,7 @@ impl Builder {
             slabs: request.slabs.clone(),
             bill: Bill::default(),
             resident: request.resident,
+            recomputed: None,
         };
         Self {
             plan,
@@ -180,6 +181,7 @@ impl Builder {
             errors: None,
             meaning,
             flops,
+            again: false,
         };
         self.plan.kernels.push(kernel);
     }
@@ -214,6 +216,7 @@ impl Builder {
             inputs: Vec::new(),
             meta,
             path: 0,
+            part: Part::default(),
         };
         let meaning = Fragment {
             nodes: vec![leaf],

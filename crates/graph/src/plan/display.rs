@@ -36,6 +36,11 @@ impl fmt::Display for Plan {
             Bytes(b.bytes),
             Bytes(b.bytes_bound)
         )?;
+        if let Some(flops) = self.recomputed {
+            let percent = 100.0 * flops as f64 / b.flops.saturating_sub(flops).max(1) as f64;
+            let more = Unit(flops, "FLOP", 1000);
+            writeln!(f, "recomputed: {more} more than without (+{percent:.1} %)")?;
+        }
         let all = f.alternate() || self.kernels.len() <= SHORT + 1;
         let shown = if all { self.kernels.len() } else { SHORT };
         for (line, kernel) in self.kernels.iter().enumerate().take(shown) {
@@ -115,6 +120,9 @@ impl Plan {
         }
         for (i, site) in self.sites.iter().enumerate() {
             writeln!(f, "  index check {i}: {} below {}", site.layer, site.bound)?;
+        }
+        if let Some(flops) = self.recomputed {
+            writeln!(f, "  recomputed {flops}")?;
         }
         // Exact, so that another program can recompute them from the lines above.
         for (name, number) in self.bill.numbers() {

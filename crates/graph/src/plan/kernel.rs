@@ -21,6 +21,8 @@ pub struct Kernel {
     pub meaning: Fragment,
     /// Floating-point operations.
     pub flops: u64,
+    /// Whether it computes again what the forward pass did.
+    pub again: bool,
 }
 
 /// A tensor that a kernel works on.

@@ -15,7 +15,7 @@ use super::lower::{Lowering, collapse, fragment};
 use super::{IndexSite, Readback, Role, ValueId};
 use crate::ops::Op;
 use crate::passes::{self, Ir};
-use crate::{DType, Graph, NodeId, Target, Var};
+use crate::{DType, Graph, NodeId, Part, Target, Var};
 
 impl Builder {
     /// One kernel for another graph whose inputs are these values; `outputs` are stored there.
@@ -229,12 +229,22 @@ impl Builder {
             loads.contains(&id) || (clusters.is_loaded(id, k) && !ir.node(id).op.is_view())
         };
         let meaning = fragment(ir, &wanted, &is_loaded, &mut |id| self.loaded(ir, id));
-        let label = label(
+        let mut label = label(
             ir,
             cluster.nodes.iter().copied(),
             wanted.last().map(|w| w.1),
         );
+        let again = cluster
+            .nodes
+            .iter()
+            .any(|n| ir.node(*n).part == Part::Again);
+        if again {
+            label.insert_str(0, "again/");
+        }
         self.push(label, kind, operands, meaning, flops);
+        if let Some(kernel) = self.plan.kernels.last_mut() {
+            kernel.again = again;
+        }
         copies
             .into_iter()
             .for_each(|(from, to)| self.copy(from, to));

@@ -9,7 +9,7 @@ use super::cluster::{Cluster, Clusters, strip};
 use super::domain::Domain;
 use super::view::{Source, source};
 use crate::ops::{Op, Reduce};
-use crate::{Index, Node, NodeId, Shape, Target};
+use crate::{Index, Node, NodeId, Part, Shape, Target};
 
 /// Positions up to which a kernel is mostly its launch.
 const SMALL: usize = 1 << 16;
@@ -149,6 +149,9 @@ impl Clusters<'_> {
             return false;
         };
         let nodes: BTreeSet<NodeId> = producer.nodes.union(&reader.nodes).copied().collect();
+        if !self.keeps_late(&nodes) {
+            return false;
+        }
         let product = producer.product.or(reader.product);
         if let Some(product) = product
             && (!domain.is_pointwise() || self.sources(product).iter().any(|s| nodes.contains(s)))
@@ -191,6 +194,12 @@ impl Clusters<'_> {
             self.of[n.index()] = Some(c);
         }
         true
+    }
+
+    /// What is computed again must not be made as early as the forward pass.
+    fn keeps_late(&self, nodes: &BTreeSet<NodeId>) -> bool {
+        let has = |part| nodes.iter().any(|n| self.node(*n).part == part);
+        !has(Part::Again) || !has(Part::Forward)
     }
 
     /// In this domain, does the node read every other node of the set at the same position?

@@ -21,6 +21,7 @@ mod memory;
 mod merge;
 mod operand;
 mod readback;
+mod recompute;
 mod schedule;
 mod slab;
 mod store;
@@ -95,6 +96,9 @@ pub struct Plan {
     pub resident: Option<usize>,
     /// What the step costs.
     pub bill: Bill,
+    /// Of its floating-point operations, those that a plan without memory limit and checkpoints
+    /// would not have; `None` if that is this one.
+    pub recomputed: Option<u64>,
 }
 
 /// A tensor in memory.
@@ -111,6 +115,13 @@ pub struct Value {
     /// Whether its elements, which are all of bfloat16 though their dtype is `f32`, lie two in a
     /// word.
     pub packed: bool,
+}
+
+impl Bill {
+    /// Bytes in device memory, of all kinds.
+    pub const fn memory(&self) -> u64 {
+        self.slabs + self.transient + self.other
+    }
 }
 
 impl Value {

@@ -2,8 +2,8 @@
 //!
 //! Any order that computes values before they are read is right; this one frees memory early.
 //! Among the kernels that could run next it takes the one after which the fewest transient bytes
-//! are alive, and of equals the one whose nodes came first. The result depends on the plan
-//! alone.
+//! are alive, and of equals the one whose nodes came first. What is computed again waits for all
+//! that comes before it. The result depends on the plan alone.
 
 use std::collections::BTreeMap;
 
@@ -28,6 +28,7 @@ pub(super) fn order(plan: &mut Plan) {
     let mut order = Vec::with_capacity(plan.kernels.len());
     while order.len() < plan.kernels.len() {
         let ready = |k: &Kernel| k.reads().all(|v| writer.get(&v).is_none_or(|&w| done[w]));
+        let before = done.iter().take_while(|done| **done).count();
         let growth = |k: &Kernel| {
             let made: i128 = k.writes().map(bytes).sum();
             let freed: i128 = k
@@ -42,7 +43,7 @@ pub(super) fn order(plan: &mut Plan) {
             .iter()
             .enumerate()
             .filter(|(i, k)| !done[*i] && ready(k))
-            .min_by_key(|(i, k)| (growth(k), *i))
+            .min_by_key(|(i, k)| (k.again && before < *i, growth(k), *i))
             .map(|(i, _)| i);
         // Clusters form no cycle, so something is always ready.
         let Some(next) = next else { break };

@@ -2,6 +2,7 @@
 
 mod activation;
 mod attention;
+mod checkpoint;
 mod conv;
 mod dense;
 mod dropout;
@@ -18,6 +19,7 @@ mod transformer;
 
 pub use activation::{Activate, Activation};
 pub use attention::{Attend, MultiHeadAttention};
+pub use checkpoint::Checkpoint;
 pub use conv::{Conv, Conv1d, Conv2d, ConvTranspose, ConvTranspose1d, ConvTranspose2d};
 pub use dense::Dense;
 pub use dropout::Dropout;

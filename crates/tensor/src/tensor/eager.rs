@@ -127,17 +127,8 @@ impl Call<'_> {
         }
         let names = (0..).map(|i: u32| i.to_string());
         let plan = lower(&Request {
-            name: "tensor",
-            graph: &graph,
             outputs: names.zip(wanted).collect(),
-            readbacks: Vec::new(),
-            gradients: Vec::new(),
-            optimizer: None,
-            clip_norm: None,
-            first_state: 0,
-            resident: None,
-            slabs: SlabLayout::default(),
-            target: &device.target(),
+            ..Request::new("tensor", &graph, SlabLayout::default(), &device.target())
         });
         let plan = plan.map_err(|error| match error {
             PlanError::Build(error) => self.refused(error),

@@ -105,8 +105,10 @@ pub(crate) fn plan(target: Target, kind: KernelKind, memory: &[Memory]) -> (Plan
         errors: memory.iter().position(|m| m.role == Role::Errors),
         meaning: Fragment::default(),
         flops: 0,
+        again: false,
     };
     let plan = Plan {
+        recomputed: None,
         name: "test".into(),
         target,
         kernels: Vec::new(),

@@ -61,17 +61,18 @@ impl Mlp {
         let correct = h.argmax(-1).eq(y).cast(DType::F32).mean_all();
         let gradients = grad(loss, &graph.param_vars());
         let plan = lower(&Request {
-            name: "train",
-            graph: &graph,
             outputs: vec![("logits".into(), h)],
             readbacks: vec![("loss".into(), loss), ("accuracy".into(), correct)],
             gradients: gradients.into_iter().map(Some).collect(),
             optimizer: Some(&Adam),
             clip_norm: self.clip,
-            first_state: 0,
             resident: self.resident,
-            slabs: SlabLayout::new(&graph.params(), target)?,
-            target,
+            ..Request::new(
+                "train",
+                &graph,
+                SlabLayout::new(&graph.params(), target)?,
+                target,
+            )
         })?;
         plan.check()?;
         Ok(Arc::new(plan))

@@ -117,17 +117,8 @@ pub(super) fn plan(
         longest: decoding.longest(),
     };
     let plan = plan::lower(&Request {
-        name: "generate",
-        graph: &graph,
         outputs: vec![(TOKEN.to_owned(), chosen), (LOGITS.to_owned(), last)],
-        readbacks: Vec::new(),
-        gradients: Vec::new(),
-        optimizer: None,
-        clip_norm: None,
-        first_state: 0,
-        resident: None,
-        slabs: layout.slabs.clone(),
-        target: &device.target(),
+        ..Request::new("generate", &graph, layout.slabs.clone(), &device.target())
     })?;
     Ok((Arc::new(plan), facts))
 }

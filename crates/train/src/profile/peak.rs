@@ -86,17 +86,8 @@ fn fastest(
     graph.check()?;
     let slabs = SlabLayout::new(&graph.params(), &target)?;
     let plan = Arc::new(lower(&Request {
-        name: "peak",
-        graph: &graph,
         outputs: vec![("result".into(), result)],
-        readbacks: vec![],
-        gradients: vec![],
-        optimizer: None,
-        clip_norm: None,
-        first_state: 0,
-        resident: None,
-        slabs: slabs.clone(),
-        target: &target,
+        ..Request::new("peak", &graph, slabs.clone(), &target)
     })?);
     let mut runtime = device.runtime(ModelMemory {
         slabs: slabs.clone(),

@@ -1,0 +1,146 @@
+//! Values of the forward pass that the backward pass computes again instead of reading.
+//!
+//! The last of the passes, since from here on equal nodes are no longer one: what is computed again
+//! is a copy, of [`Part::Again`], whose only readers are copies and the backward pass. Kernels of
+//! copies wait for the backward pass to arrive there (`plan/schedule.rs`), and what they compute
+//! takes memory only from then on.
+
+use super::Ir;
+use crate::ops::{Attention, AttentionPart, Op};
+use crate::{Node, NodeId, Part};
+
+/// Which nodes are the forward pass: what the roots need that are no gradients.
+pub(crate) fn forward(ir: &mut Ir) -> Vec<bool> {
+    let mut forward = vec![false; ir.nodes.len()];
+    for root in &ir.roots {
+        forward[root.index()] |= ir.node(*root).part != Part::Backward;
+    }
+    for (i, node) in ir.nodes.iter().enumerate().rev() {
+        if forward[i] {
+            node.inputs.iter().for_each(|x| forward[x.index()] = true);
+        }
+    }
+    for i in 0..ir.nodes.len() {
+        let beside = |k: &usize| forward[*k] && is_beside(&ir.nodes[i], &ir.nodes[*k]);
+        if let Some(k) = (0..i).find(beside).filter(|_| !forward[i]) {
+            forward[i] = true;
+            ir.nodes[i].part = ir.nodes[k].part;
+        }
+    }
+    forward
+}
+
+/// Is a node that only gradients need made beside one of the forward pass: the sums of an
+/// attention's weights beside its result, the place of a maximum beside it?
+fn is_beside(node: &Node, made: &Node) -> bool {
+    let same = match (&node.op, &made.op) {
+        (Op::Attention(a), Op::Attention(b)) => {
+            let result = Attention {
+                part: AttentionPart::Output,
+                ..a.clone()
+            };
+            a.part == AttentionPart::LogSumExp && result == *b
+        }
+        (Op::ArgReduce(a), Op::Reduce(b)) => a.op == b.op && b.axes == [a.axis],
+        _ => return false,
+    };
+    same && node.inputs == made.inputs
+}
+
+/// Can a copy of the node take its place? A check of indices reports what it finds once, and a
+/// source takes no memory.
+pub(super) fn can_copy(node: &Node) -> bool {
+    !node.op.is_source() && !matches!(node.op, Op::CheckIndex { .. })
+}
+
+/// What lies within checkpointed segments of the forward pass: read by nothing outside of them but
+/// gradients.
+pub(crate) fn checkpointed(ir: &Ir, forward: &[bool]) -> Vec<bool> {
+    let mut kept = vec![false; ir.nodes.len()];
+    ir.roots.iter().for_each(|root| kept[root.index()] = true);
+    for (i, node) in ir
+        .nodes
+        .iter()
+        .enumerate()
+        .rev()
+        .filter(|(i, _)| forward[*i])
+    {
+        let is_kept = node.op.is_view() && kept[i];
+        for x in &node.inputs {
+            kept[x.index()] |= is_kept || node.part != ir.node(*x).part;
+        }
+    }
+    let within = |(i, node): (usize, &Node)| {
+        forward[i] && !kept[i] && matches!(node.part, Part::Checkpoint(_)) && can_copy(node)
+    };
+    ir.nodes.iter().enumerate().map(within).collect()
+}
+
+/// Has the backward pass read copies of the nodes of the forward pass that are `chosen`.
+pub(crate) fn run(ir: &Ir, forward: &[bool], chosen: &[bool]) -> Ir {
+    let mut copies = Copies {
+        ir,
+        chosen,
+        made: Ir {
+            paths: ir.paths.clone(),
+            ..Ir::default()
+        },
+        now: vec![NodeId::POISON; ir.nodes.len()],
+        again: vec![NodeId::POISON; ir.nodes.len()],
+    };
+    let live = ir.live();
+    let all = || (0u32..).map(NodeId).zip(&live).filter(|(_, live)| **live);
+    for (id, _) in all().filter(|(id, _)| forward[id.index()]) {
+        copies.now[id.index()] = copies.push(id, Part::Forward);
+    }
+    for (id, _) in all().filter(|(id, _)| !forward[id.index()]) {
+        for needed in copies.needed(id) {
+            copies.again[needed.index()] = copies.push(needed, Part::Again);
+        }
+        copies.now[id.index()] = copies.push(id, Part::Backward);
+    }
+    copies.made.roots = ir.roots.iter().map(|r| copies.now[r.index()]).collect();
+    copies.made
+}
+
+struct Copies<'a> {
+    ir: &'a Ir,
+    chosen: &'a [bool],
+    made: Ir,
+    /// What each node, and its copy, is now.
+    now: Vec<NodeId>,
+    again: Vec<NodeId>,
+}
+
+impl Copies<'_> {
+    fn push(&mut self, id: NodeId, part: Part) -> NodeId {
+        let node = self.ir.node(id);
+        let read = |x: &NodeId| match part != Part::Forward && self.chosen[x.index()] {
+            true => self.again[x.index()],
+            false => self.now[x.index()],
+        };
+        self.made.nodes.push(Node {
+            inputs: node.inputs.iter().map(read).collect(),
+            part,
+            ..node.clone()
+        });
+        NodeId(u32::try_from(self.made.nodes.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    /// The copies that are still to be made for a node, in order.
+    fn needed(&self, id: NodeId) -> Vec<NodeId> {
+        let mut needed = Vec::new();
+        let mut stack = vec![id];
+        while let Some(id) = stack.pop() {
+            for &x in &self.ir.node(id).inputs {
+                let is_new = self.chosen[x.index()] && self.again[x.index()] == NodeId::POISON;
+                if is_new && !needed.contains(&x) {
+                    needed.push(x);
+                    stack.push(x);
+                }
+            }
+        }
+        needed.sort_unstable();
+        needed
+    }
+}

@@ -1,0 +1,110 @@
+//! How much of the forward pass the backward pass computes again, so that a step fits its memory.
+//!
+//! What lies within checkpoints is. To stay below a limit, so is what the minimum cut
+//! (`passes/cut.rs`) gives for a growing number of products that may be computed again: first none,
+//! then those that give most bytes for an operation. The first plan that fits is taken: what a plan
+//! takes is seen when it is made.
+
+use std::collections::BTreeMap;
+
+use super::{Plan, PlanError, Request};
+use crate::NodeId;
+use crate::passes::Ir;
+use crate::passes::cut::{self, Cost};
+use crate::passes::recompute::{checkpointed, forward, run};
+
+/// Numbers of products that are tried before the place where it begins to fit is searched.
+const STAGES: usize = 8;
+
+/// The plan that `finish` makes of the nodes, with what is computed again.
+pub(super) fn lower(
+    mut ir: Ir,
+    finish: impl Fn(&Ir) -> Result<Plan, PlanError>,
+    request: &Request<'_, '_>,
+) -> Result<Plan, PlanError> {
+    let forward = forward(&mut ir);
+    let within = checkpointed(&ir, &forward);
+    let plain = finish(&ir)?;
+    let again = |chosen: &[bool]| -> Result<Plan, PlanError> {
+        let mut plan = finish(&run(&ir, &forward, chosen))?;
+        plan.recomputed = Some(plan.bill.flops.saturating_sub(plain.bill.flops));
+        Ok(plan)
+    };
+    let first = match within.contains(&true) {
+        true => again(&within)?,
+        false => plain.clone(),
+    };
+    let limit = request.memory_limit.unwrap_or(u64::MAX);
+    if first.bill.memory() <= limit {
+        return Ok(first);
+    }
+    let (products, mut kept) = costs(&ir, &forward);
+    let mut least = first;
+    let mut made = |count: usize| -> Result<Option<Plan>, PlanError> {
+        for (i, id) in products.iter().enumerate() {
+            kept[id.index()] = i >= count;
+        }
+        let cut = cut::cheapest(&ir, &forward, &kept);
+        let chosen: Vec<bool> = cut.iter().zip(&within).map(|(a, b)| *a || *b).collect();
+        let plan = again(&chosen)?;
+        if plan.bill.memory() <= limit {
+            return Ok(Some(plan));
+        }
+        if plan.bill.memory() < least.bill.memory() {
+            least = plan;
+        }
+        Ok(None)
+    };
+    let mut below = 0;
+    for stage in 0..=STAGES {
+        let count = products.len() * stage / STAGES;
+        if let Some(mut plan) = made(count)? {
+            // The fewest products with which it fits.
+            let mut above = count;
+            while below + 1 < above {
+                let middle = below.midpoint(above);
+                match made(middle)? {
+                    Some(better) => (above, plan) = (middle, better),
+                    None => below = middle,
+                }
+            }
+            return Ok(plan);
+        }
+        below = count;
+    }
+    let bill = &least.bill;
+    Err(PlanError::Memory {
+        name: request.name.to_owned(),
+        limit,
+        least: bill.memory(),
+        slabs: bill.slabs,
+        other: bill.other,
+        transient: bill.transient,
+    })
+}
+
+/// The products of the forward pass, those first that give most bytes for an operation; and which
+/// nodes are kept whatever the limit, and all products.
+///
+/// Of products that cost alike every second comes first, then every second of those that are left,
+/// and so on: values that are kept lie between them, so that little is alive while they are computed
+/// again (Chen et al. 2016, arXiv:1604.06174).
+fn costs(ir: &Ir, forward: &[bool]) -> (Vec<NodeId>, Vec<bool>) {
+    let mut alike: BTreeMap<u64, Vec<NodeId>> = BTreeMap::new();
+    let mut kept = vec![false; ir.nodes.len()];
+    let ids = (0u32..).map(NodeId).zip(forward);
+    for (id, _) in ids.filter(|(_, forward)| **forward) {
+        match cut::cost(ir, id) {
+            Cost::Cheap => continue,
+            Cost::Product(operations) => alike.entry(operations).or_default().push(id),
+            Cost::Never => {}
+        }
+        kept[id.index()] = true;
+    }
+    let spread = |ids: Vec<NodeId>| -> Vec<NodeId> {
+        let mut order: Vec<usize> = (0..ids.len()).collect();
+        order.sort_by_key(|i| ((i + 1).trailing_zeros(), *i));
+        order.into_iter().map(|i| ids[i]).collect()
+    };
+    (alike.into_values().flat_map(spread).collect(), kept)
+}
