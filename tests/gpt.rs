@@ -12,10 +12,19 @@ mod gpt;
 const LAYERS: usize = 4;
 
 fn plan(target: &Target, batch: usize, length: usize, layers: usize) -> Plan {
+    limited(target, batch, (length, layers, false), None)
+}
+
+fn limited(
+    target: &Target,
+    batch: usize,
+    (length, layers, checkpoint): (usize, usize, bool),
+    memory_limit: Option<u64>,
+) -> Plan {
     let net = Gpt {
         tokens: 256,
         positions: length,
-        checkpoint: false,
+        checkpoint,
         width: 128,
         heads: 4,
         layers,
@@ -30,6 +39,7 @@ fn plan(target: &Target, batch: usize, length: usize, layers: usize) -> Plan {
         readbacks: vec![("loss".into(), loss)],
         gradients: gradients.collect(),
         optimizer: Some(&AdamW::new(1e-3)),
+        memory_limit,
         ..Request::new(
             "train",
             &graph,
@@ -82,6 +92,33 @@ fn memory_is_linear_in_the_length() {
         for length in [256, 512, 1024, 2048, 4096] {
             let ratio = transient(length) / short / (length as f64 / 128.0);
             assert!(ratio <= 1.05, "{ratio} for {length} on {}", target.name);
+        }
+    }
+}
+
+/// Half of what lies between kernels, for a few operations more; layers that are checkpointed take
+/// less still, and nearly a forward pass again.
+#[test]
+fn half_the_memory_costs_few_operations() {
+    for target in [
+        Target::discrete(),
+        Target::webgpu(),
+        Target::lavapipe(),
+        Target::cpu(),
+    ] {
+        let sizes = |checkpoint| (256, LAYERS, checkpoint);
+        let plain = limited(&target, 4, sizes(false), None).bill;
+        let limit = plain.memory() - plain.transient / 2;
+        let half = limited(&target, 4, sizes(false), Some(limit));
+        let segments = limited(&target, 4, sizes(true), None);
+        for (name, plan, most) in [("half", &half, 10), ("checkpoints", &segments, 25)] {
+            let (bytes, more) = (plan.bill.transient, plan.recomputed.unwrap());
+            println!(
+                "{name} on {}: {bytes} of {} bytes, {more} of {} operations more",
+                target.name, plain.transient, plain.flops
+            );
+            assert!(bytes * 2 <= plain.transient, "{plan:#}");
+            assert!(more * 100 <= plain.flops * most, "{plan:#}");
         }
     }
 }

@@ -18,3 +18,4 @@ pub(crate) mod ops;
 pub(crate) mod parity;
 pub(crate) mod planned;
 pub(crate) mod random_dag;
+pub(crate) mod tasks;

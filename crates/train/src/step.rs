@@ -141,7 +141,11 @@ impl Step {
                 update.memory_limit = self.memory_limit;
             }
             None if self.storage == Storage::F32 && self.memory_limit.is_none() => {}
-            None => return refuse("stores nothing for a backward pass: add `.minimize(…)`"),
+            None => {
+                return refuse(
+                    "has no backward pass to store values for or to limit: add `.minimize(…)`",
+                );
+            }
         }
         Ok(Definition {
             name: name.to_owned(),

@@ -20,8 +20,9 @@ const FEW: usize = 16;
 /// More than all bytes there are.
 const NEVER: u64 = u64::MAX / 4;
 
-/// Nodes of the forward pass to be computed again, if none of those that are `kept` may be.
-pub(crate) fn cheapest(ir: &Ir, forward: &[bool], kept: &[bool]) -> Vec<bool> {
+/// Nodes of the forward pass to be computed again: of those that are `kept` none but those that are
+/// `chosen` already.
+pub(crate) fn cheapest(ir: &Ir, forward: &[bool], kept: &[bool], chosen: &[bool]) -> Vec<bool> {
     let live = ir.live();
     let takes_part = |i: usize| forward[i] && live[i] && !ir.nodes[i].op.is_source();
     // Every node has an end at which it is made, and one at which it is read.
@@ -38,8 +39,9 @@ pub(crate) fn cheapest(ir: &Ir, forward: &[bool], kept: &[bool]) -> Vec<bool> {
         }
         if takes_part(i) {
             let id = NodeId(u32::try_from(i).unwrap_or(u32::MAX));
-            network.edge(made(i), read(i), bytes(ir, id));
-            if kept[i] || !recompute::can_copy(node) {
+            let bytes = if chosen[i] { NEVER } else { bytes(ir, id) };
+            network.edge(made(i), read(i), bytes);
+            if (kept[i] || !recompute::can_copy(node)) && !chosen[i] {
                 network.edge(source, made(i), NEVER);
             }
         }

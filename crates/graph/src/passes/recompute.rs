@@ -21,8 +21,11 @@ pub(crate) fn forward(ir: &mut Ir) -> Vec<bool> {
         }
     }
     for i in 0..ir.nodes.len() {
+        if forward[i] || !matches!(ir.nodes[i].op, Op::Attention(_) | Op::ArgReduce(_)) {
+            continue;
+        }
         let beside = |k: &usize| forward[*k] && is_beside(&ir.nodes[i], &ir.nodes[*k]);
-        if let Some(k) = (0..i).find(beside).filter(|_| !forward[i]) {
+        if let Some(k) = (0..i).find(beside) {
             forward[i] = true;
             ir.nodes[i].part = ir.nodes[k].part;
         }

@@ -8,10 +8,10 @@
 use std::collections::BTreeMap;
 
 use super::{Plan, PlanError, Request};
-use crate::NodeId;
 use crate::passes::Ir;
 use crate::passes::cut::{self, Cost};
 use crate::passes::recompute::{checkpointed, forward, run};
+use crate::{Node, NodeId, Part};
 
 /// Numbers of products that are tried before the place where it begins to fit is searched.
 const STAGES: usize = 8;
@@ -26,27 +26,26 @@ pub(super) fn lower(
     let within = checkpointed(&ir, &forward);
     let plain = finish(&ir)?;
     let again = |chosen: &[bool]| -> Result<Plan, PlanError> {
-        let mut plan = finish(&run(&ir, &forward, chosen))?;
+        let ir = run(&ir, &forward, chosen);
+        if ir.nodes.iter().all(|n| n.part != Part::Again) {
+            return Ok(plain.clone());
+        }
+        let mut plan = finish(&ir)?;
         plan.recomputed = Some(plan.bill.flops.saturating_sub(plain.bill.flops));
         Ok(plan)
     };
-    let first = match within.contains(&true) {
-        true => again(&within)?,
-        false => plain.clone(),
-    };
+    let first = again(&within)?;
     let limit = request.memory_limit.unwrap_or(u64::MAX);
     if first.bill.memory() <= limit {
         return Ok(first);
     }
-    let (products, mut kept) = costs(&ir, &forward);
+    let (products, mut kept) = costs(&ir, &forward, &within);
     let mut least = first;
     let mut made = |count: usize| -> Result<Option<Plan>, PlanError> {
         for (i, id) in products.iter().enumerate() {
             kept[id.index()] = i >= count;
         }
-        let cut = cut::cheapest(&ir, &forward, &kept);
-        let chosen: Vec<bool> = cut.iter().zip(&within).map(|(a, b)| *a || *b).collect();
-        let plan = again(&chosen)?;
+        let plan = again(&cut::cheapest(&ir, &forward, &kept, &within))?;
         if plan.bill.memory() <= limit {
             return Ok(Some(plan));
         }
@@ -83,19 +82,23 @@ pub(super) fn lower(
     })
 }
 
-/// The products of the forward pass, those first that give most bytes for an operation; and which
-/// nodes are kept whatever the limit, and all products.
+/// The products of the forward pass, those first that give most bytes for an operation, and last what
+/// checkpointed segments give; and which nodes are kept unless the search takes them from the list.
 ///
 /// Of products that cost alike every second comes first, then every second of those that are left,
 /// and so on: values that are kept lie between them, so that little is alive while they are computed
 /// again (Chen et al. 2016, arXiv:1604.06174).
-fn costs(ir: &Ir, forward: &[bool]) -> (Vec<NodeId>, Vec<bool>) {
+fn costs(ir: &Ir, forward: &[bool], within: &[bool]) -> (Vec<NodeId>, Vec<bool>) {
     let mut alike: BTreeMap<u64, Vec<NodeId>> = BTreeMap::new();
     let mut kept = vec![false; ir.nodes.len()];
     let ids = (0u32..).map(NodeId).zip(forward);
     for (id, _) in ids.filter(|(_, forward)| **forward) {
+        let Node { op, part, .. } = ir.node(id);
         match cut::cost(ir, id) {
-            Cost::Cheap => continue,
+            _ if within[id.index()] || op.is_source() || op.is_view() => continue,
+            Cost::Cheap if *part == Part::Forward => continue,
+            // What a segment gives costs all that lies within.
+            Cost::Cheap => alike.entry(u64::MAX).or_default().push(id),
             Cost::Product(operations) => alike.entry(operations).or_default().push(id),
             Cost::Never => {}
         }
