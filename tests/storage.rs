@@ -42,17 +42,25 @@ fn compare<N: Network + 'static>(
     epochs: usize,
     device: &Device,
 ) -> Result<(), Failed> {
+    let exact = trained(net(), data, epochs, settings(data, device))?;
     let packed = settings(data, device).storage(Storage::Bf16);
+    comes_near(&net, data, epochs, (exact, packed.clone()))?;
+    comes_near(&net, data, epochs, (exact, packed.weights(Storage::Bf16)))
+}
+
+/// Verifies, and learns as much as without rounding.
+fn comes_near<N: Network + 'static>(
+    net: impl Fn() -> N,
+    data: &Dataset,
+    epochs: usize,
+    (exact, packed): (f64, Compile),
+) -> Result<(), Failed> {
     let sound = net().compile(packed.clone())?.verify()?;
     if !sound.passed() {
         return Err(sound.to_string().into());
     }
-    let exact = trained(net(), data, epochs, settings(data, device))?;
+    let start = net().compile(packed.clone())?.evaluate(data)?.loss();
     let packed = trained(net(), data, epochs, packed)?;
-    let start = net()
-        .compile(settings(data, device))?
-        .evaluate(data)?
-        .loss();
     // Of what was learned: what is left at the end is small.
     if (packed - exact).abs() > 0.03 * start || exact > 0.5 * start || packed == exact {
         return Err(format!("loss {start} → {exact} as f32, {packed} as bf16").into());

@@ -12,7 +12,8 @@ pub(crate) struct Dump {
     pub(crate) buffers: BTreeMap<String, u64>,
     /// The bill as printed.
     pub(crate) printed: BTreeMap<String, u64>,
-    /// Of all operations, those that compute something again.
+    /// Of all operations, those that a plan which computes nothing again would not have: what the
+    /// text says, since it cannot be recomputed from one plan.
     pub(crate) recomputed: u64,
 }
 

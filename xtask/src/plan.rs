@@ -27,6 +27,7 @@ fn parse(args: &[String]) -> Result<Plan> {
         "layers",
         "heads",
         "storage",
+        "weights",
         "checkpoint",
         "memory",
     ];
@@ -45,11 +46,8 @@ fn parse(args: &[String]) -> Result<Plan> {
         clip: args.get("clip")?,
         resident: args.get("resident")?,
         tokens: false,
-        storage: match args.get::<String>("storage")?.as_deref() {
-            None | Some("f32") => Storage::F32,
-            Some("bf16") => Storage::Bf16,
-            Some(other) => bail!("`--storage` is f32 or bf16, not {other}"),
-        },
+        storage: storage(&args, "storage")?,
+        weights: storage(&args, "weights")?,
         memory: args.get("memory")?,
     };
     let [model] = args.words.as_slice() else {
@@ -89,6 +87,14 @@ fn parse(args: &[String]) -> Result<Plan> {
             "usage: cargo xtask plan mlp|cnn|resnet18|gpt [--{} …]",
             known.join(" …] [--")
         ),
+    }
+}
+
+fn storage(args: &Args, name: &str) -> Result<Storage> {
+    match args.get::<String>(name)?.as_deref() {
+        None | Some("f32") => Ok(Storage::F32),
+        Some("bf16") => Ok(Storage::Bf16),
+        Some(other) => bail!("`--{name}` is f32 or bf16, not {other}"),
     }
 }
 
@@ -134,6 +140,8 @@ pub(crate) struct Step {
     pub(crate) tokens: bool,
     /// How what the backward pass reads is stored.
     pub(crate) storage: Storage,
+    /// How its products read weights.
+    pub(crate) weights: Storage,
     /// The most that may lie between kernels, in units of what does without a limit.
     pub(crate) memory: Option<f64>,
 }
@@ -179,6 +187,11 @@ pub(crate) fn train(net: &dyn Layer, step: &Step) -> Result<Plan> {
     let mut gradients = grad(loss, &graph.param_vars());
     if step.storage == Storage::Bf16 {
         let now = graph.round_saved(forward, &gradients);
+        let all = gradients.iter_mut().chain([&mut loss, &mut accuracy]);
+        all.for_each(|var| *var = now(*var));
+    }
+    if step.weights == Storage::Bf16 {
+        let now = graph.round_weights();
         let all = gradients.iter_mut().chain([&mut loss, &mut accuracy]);
         all.for_each(|var| *var = now(*var));
     }

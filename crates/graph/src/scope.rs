@@ -163,8 +163,9 @@ impl<'g> Scope<'g> {
 
     /// What `f` makes, of which the backward pass computes again what it needs instead of reading
     /// it: nothing that lies within takes memory between the two passes, only what `f` reads and
-    /// gives. The results are the same to the bit, masks of dropout too. Changes nothing where
-    /// there is no backward pass; a checkpoint within another one adds nothing to it.
+    /// gives (activation checkpointing, also called rematerialization). Masks of dropout are the
+    /// same; results may differ by rounding, since kernels are fused otherwise. Changes nothing
+    /// where there is no backward pass; a checkpoint within another one adds nothing to it.
     ///
     /// Chen et al. (2016), arXiv:1604.06174.
     pub fn checkpoint<T>(&self, f: impl FnOnce() -> T) -> T {

@@ -1,4 +1,4 @@
-//! How the values that the backward pass reads of the forward pass are stored.
+//! How weights, and the values that the backward pass reads of the forward pass, are stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,8 @@ use crate::graph::Inner;
 use crate::ops::{Op, Reduction, Unary};
 use crate::{DType, Graph, Node, NodeId, Var};
 
-/// How a step that trains stores the values of its forward pass that its backward pass reads.
+/// How a step that trains stores what its products read: the values of the forward pass that the
+/// backward pass reads, or the weights.
 ///
 /// All arithmetic is in `f32`, and parameters, gradients and optimizer states are `f32` whichever
 /// is chosen.
@@ -41,27 +42,32 @@ impl Graph {
         forward: usize,
         wanted: &[Var<'g>],
     ) -> impl Fn(Var<'g>) -> Var<'g> + use<'g> {
+        let saved = saved(&self.inner.borrow().nodes, forward, wanted);
+        self.round(saved)
+    }
+
+    /// Rounds to bfloat16 the parameters that products read: whoever reads such a parameter, also
+    /// in the backward pass, reads it rounded. Gives a function from the variables there were to
+    /// what they are now.
+    ///
+    /// Parameters of fewer than 1024 elements stay as they are.
+    pub fn round_weights<'g>(&'g self) -> impl Fn(Var<'g>) -> Var<'g> + use<'g> {
+        let weights = weights(&self.inner.borrow().nodes);
+        self.round(weights)
+    }
+
+    /// Rounds nodes for all that read them.
+    fn round<'g>(&'g self, rounded: Vec<bool>) -> impl Fn(Var<'g>) -> Var<'g> + use<'g> {
         let mut inner = self.inner.borrow_mut();
-        let saved = saved(&inner.nodes, forward, wanted);
         let old = std::mem::take(&mut inner.nodes);
         let mut now: Vec<NodeId> = Vec::with_capacity(old.len());
-        for (mut node, round) in old.into_iter().zip(saved) {
+        for (mut node, round) in old.into_iter().zip(rounded) {
             node.inputs.iter_mut().for_each(|x| *x = now[x.index()]);
-            let (meta, path, part) = (node.meta, node.path, node.part);
+            let like = node.clone();
             let mut id = push(&mut inner, node);
             if round {
-                let op = Op::Unary(Unary::Bf16);
-                let inputs = vec![id];
-                id = push(
-                    &mut inner,
-                    Node {
-                        op,
-                        inputs,
-                        meta,
-                        path,
-                        part,
-                    },
-                );
+                let (op, inputs) = (Op::Unary(Unary::Bf16), vec![id]);
+                id = push(&mut inner, Node { op, inputs, ..like });
             }
             now.push(id);
         }
@@ -102,9 +108,7 @@ fn saved(nodes: &[Node], forward: usize, wanted: &[Var<'_>]) -> Vec<bool> {
     }
     // What a product reads has to be in memory; other pointwise results are made again of saved
     // values, and several of one value of that.
-    let products = nodes.iter().filter(|n| is_product(&n.op));
-    let inputs = products.flat_map(|n| n.inputs.iter().copied());
-    let operands = marked(nodes, inputs.collect());
+    let operands = operands(nodes);
     let mut of: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for i in (0..nodes.len()).filter(|&i| !operands[i]) {
         if !saved[i] {
@@ -121,6 +125,23 @@ fn saved(nodes: &[Node], forward: usize, wanted: &[Var<'_>]) -> Vec<bool> {
         made.into_iter().for_each(|i| saved[i] = !saved[x]);
     }
     saved
+}
+
+/// For each node: is it a parameter that products read, large enough to be rounded?
+fn weights(nodes: &[Node]) -> Vec<bool> {
+    let mut weights = operands(nodes);
+    for (weight, node) in weights.iter_mut().zip(nodes) {
+        let large = node.meta.shape.numel() >= LEAST;
+        *weight &= matches!(node.op, Op::Param(_)) && large;
+    }
+    weights
+}
+
+/// The nodes that products read.
+fn operands(nodes: &[Node]) -> Vec<bool> {
+    let products = nodes.iter().filter(|n| is_product(&n.op));
+    let inputs = products.flat_map(|n| n.inputs.iter().copied());
+    marked(nodes, inputs.collect())
 }
 
 /// These nodes; a view stands for what it is a view of.

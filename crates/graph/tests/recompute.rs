@@ -6,7 +6,7 @@
 )]
 
 use gradus_graph::plan::{Plan, PlanError, Request, SlabLayout, lower};
-use gradus_graph::{DType, DeviceClass, Graph, Scope, Target, Var, grad};
+use gradus_graph::{DType, Graph, Scope, Target, Var, grad};
 
 const LAYERS: usize = 12;
 const BATCH: usize = 64;
@@ -176,31 +176,68 @@ fn checkpoints_stay_within_a_limit() {
     assert!(both.recomputed >= segments.recomputed);
 }
 
-/// The sums beside an attention are not a reason to compute it twice.
-#[test]
-fn attention_is_computed_again_at_most_once() {
-    let target = Target {
-        class: DeviceClass::Gpu,
-        ..Target::discrete()
-    };
-    let graph = Graph::new();
-    let scope = Scope::root(&graph, true);
-    let x = graph.input("x", [2, 32, 12, 16], DType::F32);
-    let options = gradus_graph::AttentionOptions::new().causal(true);
-    let y = scope.checkpoint(|| x.tanh().self_attention(4, 4, &options).sin());
-    let loss = y.square().mean_all();
-    let dx = grad(loss, &[x]).remove(0);
+fn of(graph: &Graph, target: &Target, loss: Var<'_>, wanted: &[Var<'_>]) -> Plan {
+    let outputs = wanted.iter().map(|v| ("wanted".to_owned(), *v)).collect();
     let plan = lower(&Request {
-        outputs: vec![("dx".into(), dx)],
+        outputs,
         readbacks: vec![("loss".into(), loss)],
-        ..Request::new("train", &graph, SlabLayout::default(), &target)
+        ..Request::new("train", graph, SlabLayout::default(), target)
     });
     let plan = plan.unwrap();
-    plan.check().unwrap();
-    let attention = plan
-        .kernels
-        .iter()
-        .filter(|k| k.label.contains("attention"));
-    // Forward, again, and the gradient.
-    assert_eq!(attention.count(), 3, "{plan:#}");
+    plan.check().unwrap_or_else(|e| panic!("{e}\n{plan:#}"));
+    plan
+}
+
+/// The sums beside an attention are made where it is.
+#[test]
+fn attention_is_computed_again_at_most_once() {
+    for (last, kernels) in [(false, 3), (true, 2)] {
+        let graph = Graph::new();
+        let x = graph.input("x", [2, 32, 12, 16], DType::F32);
+        let options = gradus_graph::AttentionOptions::new().causal(true);
+        let y = Scope::root(&graph, true).checkpoint(|| {
+            let y = x.tanh().self_attention(4, 4, &options);
+            // What the segment gives is kept.
+            if last {
+                y.reshape([2, 32, 64])
+            } else {
+                y.sin()
+            }
+        });
+        let loss = y.square().mean_all();
+        let dx = grad(loss, &[x]).remove(0);
+        let plan = of(&graph, &Target::discrete(), loss, &[dx]);
+        let attention = plan
+            .kernels
+            .iter()
+            .filter(|k| k.label.contains("attention"));
+        assert_eq!(attention.count(), kernels, "{plan:#}");
+        assert!(plan.recomputed.is_some(), "{plan:#}");
+    }
+}
+
+/// A step that reports the norm of its gradient computes again as others do.
+#[test]
+fn a_gradient_that_is_reported_is_no_forward_pass() {
+    let graph = Graph::new();
+    let x = graph.input("x", [BATCH, WIDTH], DType::F32);
+    let w = graph.input("w", [WIDTH, WIDTH], DType::F32);
+    let y = Scope::root(&graph, true).checkpoint(|| layer(layer(x, w), w).sin());
+    let loss = y.square().mean_all();
+    let dw = grad(loss, &[w]).remove(0);
+    let plan = of(&graph, &Target::cpu(), loss, &[dw, dw.square().sum_all()]);
+    assert!(plan.recomputed.is_some(), "{plan:#}");
+}
+
+/// A sum that a forward pass needs is not made beside the weight gradient that reads the same rows.
+#[test]
+fn a_sum_does_not_wait_for_what_waits_for_it() {
+    for target in targets() {
+        let graph = Graph::new();
+        let x = graph.input("x", [64, 24], DType::F32).tanh();
+        let w = graph.input("w", [24, 24], DType::F32);
+        let loss = (x.matmul(w) * x.sum(&[0]).sin()).square().mean_all();
+        let dw = grad(loss, &[w]).remove(0);
+        of(&graph, &target, loss, &[dw]);
+    }
 }

@@ -41,6 +41,7 @@ pub struct Compile {
     seed: u64,
     clip_norm: Option<f64>,
     storage: Storage,
+    weights: Storage,
     memory_limit: Option<u64>,
     trained: Option<Params>,
     resident: bool,
@@ -139,6 +140,17 @@ impl Compile {
         self
     }
 
+    /// How the products of a training step read weights, as `f32` if not set. As
+    /// [`Storage::Bf16`] each step rounds the parameters of matrix products and convolutions to
+    /// copies of half the size, which its forward and its backward pass read; the optimizer goes on
+    /// from the parameters themselves, which stay `f32`, as in Micikevicius et al. (2018),
+    /// arXiv:1710.03740. Parameters of fewer than 1024 elements stay as they are; evaluation and
+    /// prediction round nothing.
+    pub fn weights(mut self, storage: Storage) -> Self {
+        self.weights = storage;
+        self
+    }
+
     /// The most bytes of device memory that a training step may take: parameters, gradients,
     /// optimizer states, inputs, outputs and all that lies between kernels, as
     /// [`Model::plan`](crate::Model::plan) prints them. No limit if not set.
@@ -180,8 +192,9 @@ impl Compile {
         let missing = |what: &str, call: &str| Error::setting(format!("no {what}: add {call}"));
         let set = (&self.target, &self.loss, &self.optimizer);
         let nothing = matches!((set, &self.metrics[..]), ((None, None, None), []));
-        let plain =
-            self.clip_norm.is_none() && self.storage == Storage::F32 && self.memory_limit.is_none();
+        let plain = self.clip_norm.is_none()
+            && [self.storage, self.weights] == [Storage::F32; 2]
+            && self.memory_limit.is_none();
         if nothing && plain && self.trained.is_none() {
             return Ok(None);
         }
@@ -204,6 +217,7 @@ impl Compile {
                 optimizer,
                 clip_norm: self.clip_norm,
                 storage: self.storage,
+                weights: self.weights,
                 memory_limit: self.memory_limit,
             },
         }))

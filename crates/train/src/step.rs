@@ -19,6 +19,7 @@ pub struct Step {
     pub(crate) update: Option<Update>,
     pub(crate) clip_norm: Option<f64>,
     pub(crate) storage: Storage,
+    pub(crate) weights: Storage,
     pub(crate) memory_limit: Option<u64>,
 }
 
@@ -29,6 +30,7 @@ pub(crate) struct Update {
     pub(crate) optimizer: Arc<dyn Optimizer>,
     pub(crate) clip_norm: Option<f64>,
     pub(crate) storage: Storage,
+    pub(crate) weights: Storage,
     pub(crate) memory_limit: Option<u64>,
 }
 
@@ -81,6 +83,7 @@ impl Step {
             optimizer: Arc::new(optimizer),
             clip_norm: None,
             storage: Storage::F32,
+            weights: Storage::F32,
             memory_limit: None,
         });
         self.body = Some(Arc::new(Own { f, trains: true }));
@@ -112,6 +115,13 @@ impl Step {
         self
     }
 
+    /// How the products of this step read weights: see
+    /// [`Compile::weights`](crate::Compile::weights).
+    pub fn weights(mut self, storage: Storage) -> Self {
+        self.weights = storage;
+        self
+    }
+
     /// The most bytes that this step may take: see
     /// [`Compile::memory_limit`](crate::Compile::memory_limit).
     pub fn memory_limit(mut self, bytes: u64) -> Self {
@@ -138,9 +148,11 @@ impl Step {
         match &mut self.update {
             Some(update) => {
                 update.storage = self.storage;
+                update.weights = self.weights;
                 update.memory_limit = self.memory_limit;
             }
-            None if self.storage == Storage::F32 && self.memory_limit.is_none() => {}
+            None if [self.storage, self.weights] == [Storage::F32; 2]
+                && self.memory_limit.is_none() => {}
             None => {
                 return refuse(
                     "has no backward pass to store values for or to limit: add `.minimize(…)`",

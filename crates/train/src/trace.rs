@@ -100,8 +100,8 @@ impl Definition {
         Ok(gradients)
     }
 
-    /// Changes the graph so that what these gradients read of the first nodes is stored as the step
-    /// wants it.
+    /// Changes the graph so that weights, and what these gradients read of the first nodes, are
+    /// stored as the step wants it.
     fn store<'g: 'v, 'v>(
         &self,
         graph: &'g Graph,
@@ -109,19 +109,20 @@ impl Definition {
         results: &mut Results<'g>,
         gradients: impl Iterator<Item = &'v mut Var<'g>>,
     ) {
-        if self
-            .update
-            .as_ref()
-            .is_none_or(|u| u.storage == Storage::F32)
-        {
+        let Some(update) = &self.update else {
             return;
-        }
-        let gradients: Vec<&mut Var<'g>> = gradients.collect();
-        let wanted: Vec<Var<'g>> = gradients.iter().map(|var| **var).collect();
-        let now = graph.round_saved(forward, &wanted);
+        };
         let named = results.reports.iter_mut().chain(&mut results.outputs);
-        for var in named.map(|(_, var)| var).chain(gradients) {
-            *var = now(*var);
+        let mut vars: Vec<&mut Var<'g>> = gradients.collect();
+        let wanted: Vec<Var<'g>> = vars.iter().map(|var| **var).collect();
+        vars.extend(named.map(|(_, var)| var));
+        if update.storage == Storage::Bf16 {
+            let now = graph.round_saved(forward, &wanted);
+            vars.iter_mut().for_each(|var| **var = now(**var));
+        }
+        if update.weights == Storage::Bf16 {
+            let now = graph.round_weights();
+            vars.iter_mut().for_each(|var| **var = now(**var));
         }
     }
 

@@ -70,6 +70,12 @@ pub(super) fn rows() -> Vec<Row> {
         })
     });
     rows.push(attention.note("attention").sums_over(24).ulps(128.0));
+    let last = row("checkpoint", [Gen::normal([2, 9, 6, 4])], |graph, x| {
+        let options = AttentionOptions::new();
+        let attend = || x[0].tanh().self_attention(2, 2, &options);
+        segment(graph, || attend().reshape([2, 9, 8])).sin()
+    });
+    rows.push(last.note("attention last").sums_over(24).ulps(128.0));
     let gradient = row("checkpoint", [Gen::normal([7, 5])], |graph, x| {
         segment(graph, || {
             let inner = x[0].tanh().square().sum_all();

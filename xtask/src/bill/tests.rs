@@ -20,6 +20,7 @@ fn plain(widths: &[usize], batch: usize, target: Target) -> Mlp {
             resident: None,
             tokens: false,
             storage: Storage::F32,
+            weights: Storage::F32,
             memory: None,
         },
     }
@@ -71,6 +72,7 @@ fn the_bills_of_convolutional_networks_agree() {
             resident: None,
             tokens: false,
             storage: Storage::F32,
+            weights: Storage::F32,
             memory: None,
         };
         let text = format!("{:#}", train(&cnn(10), &step([1, 28, 28], 32)).unwrap());

@@ -5,32 +5,30 @@
 //! copies wait for the backward pass to arrive there (`plan/schedule.rs`), and what they compute
 //! takes memory only from then on.
 
+use std::collections::BTreeSet;
+
 use super::Ir;
 use crate::ops::{Attention, AttentionPart, Op};
 use crate::{Node, NodeId, Part};
 
-/// Which nodes are the forward pass: what the roots need that are no gradients.
-pub(crate) fn forward(ir: &mut Ir) -> Vec<bool> {
-    let mut forward = vec![false; ir.nodes.len()];
-    for root in &ir.roots {
-        forward[root.index()] |= ir.node(*root).part != Part::Backward;
-    }
-    for (i, node) in ir.nodes.iter().enumerate().rev() {
-        if forward[i] {
-            node.inputs.iter().for_each(|x| forward[x.index()] = true);
-        }
-    }
-    for i in 0..ir.nodes.len() {
-        if forward[i] || !matches!(ir.nodes[i].op, Op::Attention(_) | Op::ArgReduce(_)) {
-            continue;
-        }
-        let beside = |k: &usize| forward[*k] && is_beside(&ir.nodes[i], &ir.nodes[*k]);
-        if let Some(k) = (0..i).find(beside) {
-            forward[i] = true;
-            ir.nodes[i].part = ir.nodes[k].part;
-        }
+/// The nodes of a forward pass: what is made without gradients.
+pub(crate) fn forward(ir: &Ir) -> Vec<bool> {
+    let mut forward: Vec<bool> = Vec::with_capacity(ir.nodes.len());
+    for (i, node) in ir.nodes.iter().enumerate() {
+        let inputs = node.inputs.iter().all(|x| forward[x.index()]);
+        let own = node.op.is_source() || node.part != Part::Backward;
+        forward.push(inputs && (own || beside(ir, i).is_some()));
     }
     forward
+}
+
+/// The node of the forward pass beside which this one is made, though only gradients need it.
+fn beside(ir: &Ir, i: usize) -> Option<usize> {
+    let node = &ir.nodes[i];
+    if node.part != Part::Backward || !matches!(node.op, Op::Attention(_) | Op::ArgReduce(_)) {
+        return None;
+    }
+    (0..i).find(|&k| ir.nodes[k].part != Part::Backward && is_beside(node, &ir.nodes[k]))
 }
 
 /// Is a node that only gradients need made beside one of the forward pass: the sums of an
@@ -59,6 +57,10 @@ pub(super) fn can_copy(node: &Node) -> bool {
 /// What lies within checkpointed segments of the forward pass: read by nothing outside of them but
 /// gradients.
 pub(crate) fn checkpointed(ir: &Ir, forward: &[bool]) -> Vec<bool> {
+    let beside: Vec<usize> = (0..ir.nodes.len())
+        .map(|i| beside(ir, i).unwrap_or(i))
+        .collect();
+    let part = |i: usize| ir.nodes[beside[i]].part;
     let mut kept = vec![false; ir.nodes.len()];
     ir.roots.iter().for_each(|root| kept[root.index()] = true);
     for (i, node) in ir
@@ -70,11 +72,12 @@ pub(crate) fn checkpointed(ir: &Ir, forward: &[bool]) -> Vec<bool> {
     {
         let is_kept = node.op.is_view() && kept[i];
         for x in &node.inputs {
-            kept[x.index()] |= is_kept || node.part != ir.node(*x).part;
+            kept[x.index()] |= is_kept || part(i) != part(x.index());
         }
     }
     let within = |(i, node): (usize, &Node)| {
-        forward[i] && !kept[i] && matches!(node.part, Part::Checkpoint(_)) && can_copy(node)
+        let inside = matches!(part(i), Part::Checkpoint(_)) && !kept[beside[i]];
+        forward[i] && inside && !kept[i] && can_copy(node)
     };
     ir.nodes.iter().enumerate().map(within).collect()
 }
@@ -131,19 +134,17 @@ impl Copies<'_> {
     }
 
     /// The copies that are still to be made for a node, in order.
-    fn needed(&self, id: NodeId) -> Vec<NodeId> {
-        let mut needed = Vec::new();
+    fn needed(&self, id: NodeId) -> BTreeSet<NodeId> {
+        let mut needed = BTreeSet::new();
         let mut stack = vec![id];
         while let Some(id) = stack.pop() {
             for &x in &self.ir.node(id).inputs {
                 let is_new = self.chosen[x.index()] && self.again[x.index()] == NodeId::POISON;
-                if is_new && !needed.contains(&x) {
-                    needed.push(x);
+                if is_new && needed.insert(x) {
                     stack.push(x);
                 }
             }
         }
-        needed.sort_unstable();
         needed
     }
 }

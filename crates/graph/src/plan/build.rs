@@ -109,8 +109,7 @@ pub enum PlanError {
     #[error(
         "step `{name}` does not fit its memory limit of {limit} bytes: the smallest plan that was \
          found takes {least}, of which {slabs} for parameters, gradients and states, {other} for \
-         inputs, outputs and constants, and {transient} for values between kernels, many of them \
-         computed again; take a smaller batch, store bfloat16, or raise the limit"
+         inputs, outputs and constants, and {transient} for values between kernels; take a smaller batch, store bfloat16, or raise the limit"
     )]
     Memory {
         /// The step.
@@ -195,7 +194,7 @@ fn finish(
     let homes = Homes::new(request, ir, destinations);
     let clusters = Clusters::new(ir, request.target, homes);
     let late = builder.kernels(ir, &clusters, destinations.to_vec());
-    schedule::order(&mut builder.plan);
+    schedule::order(&mut builder.plan)?;
     if let Some(optimizer) = request.optimizer {
         let trained: Vec<bool> = request.gradients.iter().map(Option::is_some).collect();
         let runs = request.slabs.runs(&trained, request.target);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
-use super::{Kernel, Plan, Role, Value, ValueId};
+use super::{Kernel, KernelKind, Plan, Role, Value, ValueId};
 use crate::Program;
 
 /// A rule that a plan breaks: a bug of the planner.
@@ -28,6 +28,7 @@ impl Plan {
     /// - every operand lies inside its binding, every binding inside its buffer and the target's
     ///   limits, at an aligned offset;
     /// - programs only name operands that exist, and load what is read and store what is written;
+    /// - what is written is stored, and all outputs and read-backs are written;
     /// - values of one parameter's slab do not overlap.
     ///
     /// # Errors
@@ -74,7 +75,20 @@ impl Plan {
             self.check_bindings(line).map_err(broken)?;
             self.check_operands(line).map_err(broken)?;
         }
-        Ok(())
+        let reported = self.readbacks.iter().map(|r| r.value);
+        let mut wanted = reported.chain(self.outputs.iter().map(|(_, value)| *value));
+        let missing = wanted.find_map(|v| {
+            let value = self.value(v)?;
+            let is_empty = value.meta.shape.numel() == 0;
+            (!written.contains(&v) && !is_empty).then_some(value)
+        });
+        missing.map_or(Ok(()), |value| {
+            Err(CheckError {
+                line: self.kernels.len(),
+                label: "end".into(),
+                rule: format!("`{}` is never written", value.name),
+            })
+        })
     }
 
     fn value(&self, v: ValueId) -> Option<&Value> {
@@ -134,6 +148,13 @@ impl Plan {
         let Some(kernel) = self.kernels.get(line) else {
             return Ok(());
         };
+        if let KernelKind::Program(program) = &kernel.kind {
+            let stored = |i: usize| program.stores.iter().any(|s| s.operand == i);
+            let mut operands = kernel.operands.iter().enumerate();
+            if operands.any(|(i, o)| o.writes.is_some() && !stored(i)) {
+                return Err("an operand that is written is not stored to".into());
+            }
+        }
         kernel
             .kind
             .programs()

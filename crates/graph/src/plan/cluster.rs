@@ -232,7 +232,9 @@ impl<'a> Clusters<'a> {
             };
             let sums = (0..self.list.len()).find(|&j| {
                 let mut nodes = self.list[j].nodes.iter();
-                nodes.any(|&n| self.is_row_sum(n, base, kept)) && self.list[j].nodes.len() == 1
+                nodes.any(|&n| self.is_row_sum(n, base, kept))
+                    && self.list[j].nodes.len() == 1
+                    && !self.waits_for(i, j)
             });
             if let Some(j) = sums {
                 let sum = self.list[j].nodes.pop_first();

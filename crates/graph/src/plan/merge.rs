@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::cluster::{Cluster, Clusters, strip};
+use super::cluster::{Cluster, Clusters, packs, strip};
 use super::domain::Domain;
 use super::view::{Source, source};
 use crate::ops::{Op, Reduce};
@@ -81,8 +81,8 @@ impl Clusters<'_> {
     }
 
     /// Merges small kernels that are ready at the same time and iterate alike: those that read
-    /// what the same kernels make, and those that nothing waits for, of states and parameters
-    /// alone.
+    /// what the same kernels make, and of those that read states and parameters alone the ones that
+    /// nothing waits for, and that round weights.
     fn merge_siblings(&mut self, target: &Target) {
         let mut alike: BTreeMap<_, Vec<usize>> = BTreeMap::new();
         for (k, cluster) in self.list.iter().enumerate() {
@@ -90,7 +90,9 @@ impl Clusters<'_> {
             let small = cluster.product.is_none() && domain.numel() <= SMALL;
             let read = self.reads_from(k);
             let last = |n: &NodeId| self.readers(*n).iter().all(|r| nodes.contains(r));
-            if small && !nodes.is_empty() && (!read.is_empty() || nodes.iter().all(last)) {
+            let rounds = |n: &NodeId| packs(self.ir, *n);
+            let early = || nodes.iter().all(last) || nodes.iter().all(rounds);
+            if small && !nodes.is_empty() && (!read.is_empty() || early()) {
                 alike.entry((domain.runs(), read)).or_default().push(k);
             }
         }
@@ -306,6 +308,11 @@ impl Clusters<'_> {
         // Walk back from what `c` reads outside of both; reaching `p` closes a cycle. The same
         // the other way round: `p` may not read, through others, what `c` makes.
         self.reaches(c, p) || self.reaches(p, c)
+    }
+
+    /// Does a cluster read, itself or through others, what `made` makes?
+    pub(super) fn waits_for(&self, cluster: usize, made: usize) -> bool {
+        self.reads_from(cluster).contains(&made) || self.reaches(cluster, made)
     }
 
     /// Does `from`, walking back through clusters other than `to` itself at the first step,

@@ -18,11 +18,11 @@ const STAGES: usize = 8;
 
 /// The plan that `finish` makes of the nodes, with what is computed again.
 pub(super) fn lower(
-    mut ir: Ir,
+    ir: Ir,
     finish: impl Fn(&Ir) -> Result<Plan, PlanError>,
     request: &Request<'_, '_>,
 ) -> Result<Plan, PlanError> {
-    let forward = forward(&mut ir);
+    let forward = forward(&ir);
     let within = checkpointed(&ir, &forward);
     let plain = finish(&ir)?;
     let again = |chosen: &[bool]| -> Result<Plan, PlanError> {
@@ -57,6 +57,9 @@ pub(super) fn lower(
     let mut below = 0;
     for stage in 0..=STAGES {
         let count = products.len() * stage / STAGES;
+        if stage > 0 && count == below {
+            continue;
+        }
         if let Some(mut plan) = made(count)? {
             // The fewest products with which it fits.
             let mut above = count;
@@ -96,11 +99,12 @@ fn costs(ir: &Ir, forward: &[bool], within: &[bool]) -> (Vec<NodeId>, Vec<bool>)
         let Node { op, part, .. } = ir.node(id);
         match cut::cost(ir, id) {
             _ if within[id.index()] || op.is_source() || op.is_view() => continue,
-            Cost::Cheap if *part == Part::Forward => continue,
-            // What a segment gives costs all that lies within.
-            Cost::Cheap => alike.entry(u64::MAX).or_default().push(id),
-            Cost::Product(operations) => alike.entry(operations).or_default().push(id),
             Cost::Never => {}
+            _ if matches!(part, Part::Checkpoint(_)) => {
+                alike.entry(u64::MAX).or_default().push(id);
+            }
+            Cost::Cheap => continue,
+            Cost::Product(operations) => alike.entry(operations).or_default().push(id),
         }
         kept[id.index()] = true;
     }

@@ -8,10 +8,10 @@
 use std::collections::BTreeMap;
 
 use super::builder::UNPLACED;
-use super::{Kernel, Plan, ValueId};
+use super::{Kernel, Plan, PlanError, ValueId};
 
 /// Puts the kernels in order.
-pub(super) fn order(plan: &mut Plan) {
+pub(super) fn order(plan: &mut Plan) -> Result<(), PlanError> {
     let mut writer: BTreeMap<ValueId, usize> = BTreeMap::new();
     let mut readers: BTreeMap<ValueId, usize> = BTreeMap::new();
     for (i, kernel) in plan.kernels.iter().enumerate() {
@@ -43,10 +43,15 @@ pub(super) fn order(plan: &mut Plan) {
             .iter()
             .enumerate()
             .filter(|(i, k)| !done[*i] && ready(k))
-            .min_by_key(|(i, k)| (k.again && before < *i, growth(k), *i))
+            .min_by_key(|(i, k)| ((k.again && before < *i).then_some(*i), growth(k), *i))
             .map(|(i, _)| i);
-        // Clusters form no cycle, so something is always ready.
-        let Some(next) = next else { break };
+        let Some(next) = next else {
+            let waits = (0..).zip(&plan.kernels).find(|(i, _)| !done[*i]);
+            let label = waits.map_or("", |(_, k)| k.label.as_str());
+            return Err(PlanError::Request(format!(
+                "kernel `{label}` waits for itself: a bug of the planner"
+            )));
+        };
         done[next] = true;
         if let Some(kernel) = plan.kernels.get(next) {
             for v in kernel.reads() {
@@ -65,4 +70,5 @@ pub(super) fn order(plan: &mut Plan) {
         .iter()
         .filter_map(|&i| kernels.get_mut(i)?.take())
         .collect();
+    Ok(())
 }
