@@ -63,13 +63,8 @@ pub(crate) fn checkpointed(ir: &Ir, forward: &[bool]) -> Vec<bool> {
     let part = |i: usize| ir.nodes[beside[i]].part;
     let mut kept = vec![false; ir.nodes.len()];
     ir.roots.iter().for_each(|root| kept[root.index()] = true);
-    for (i, node) in ir
-        .nodes
-        .iter()
-        .enumerate()
-        .rev()
-        .filter(|(i, _)| forward[*i])
-    {
+    for i in (0..ir.nodes.len()).rev().filter(|&i| forward[i]) {
+        let node = &ir.nodes[i];
         let is_kept = node.op.is_view() && kept[i];
         for x in &node.inputs {
             kept[x.index()] |= is_kept || part(i) != part(x.index());
