@@ -1,11 +1,13 @@
-//! Tables of vocabularies that no binding of a device holds: they are trained in parts, with the same
-//! result as whole ones.
+//! Tables of vocabularies: those that no binding of a device holds are trained in parts, and where few
+//! of their rows are looked up no gradient of the whole is made, with the same result.
 
 use std::sync::Arc;
 
 use gradus_graph::plan::{Request, SlabLayout, lower};
 use gradus_graph::{Array, DType, Graph, Optimizer, Scope, Target, Var, grad};
-use gradus_nn::{AdamW, Embedding, Lamb, Sgd};
+use gradus_nn::{
+    AdamW, Dense, Embedding, Lamb, Muon, OptimizerExt as _, Sgd, params,
+};
 use libtest_mimic::{Arguments, Failed, Trial};
 use support::golden::{Trained, Training};
 use support::gpu::Gpu;
@@ -51,6 +53,24 @@ fn loss(graph: &Graph, size: Size) -> Var<'_> {
     logits.cross_entropy(next).mean_all() + scale.square().sum_all() * 1e-3
 }
 
+/// 1.2 MB, of which few rows are looked up, some more than once.
+const LOOKED_UP: Size = Size {
+    tokens: 8_209,
+    width: 36,
+    positions: 0,
+};
+
+/// A mean of what a few numbers of each vector score; the table has no other reader.
+fn untied(graph: &Graph, size: Size) -> Var<'_> {
+    let input = |name: &str| graph.input(name, [size.positions], DType::I32);
+    let (x, next) = (input("x"), input("next"));
+    let scope = Scope::root(graph, true);
+    let table = Embedding::new(size.tokens, size.width).padding_idx(3);
+    let hidden = scope.apply("table", &table, x).tanh();
+    let logits = scope.apply("head", &Dense::new(5), hidden);
+    logits.cross_entropy(next % 5).mean_all()
+}
+
 fn batch(size: Size, step: usize) -> Vec<Array> {
     let token = |i: usize| i32::try_from((i * i * 37 + step * 11) % size.tokens).unwrap_or(0);
     let tokens = |from: usize| {
@@ -62,6 +82,15 @@ fn batch(size: Size, step: usize) -> Vec<Array> {
 }
 
 fn training(size: Size, steps: usize, optimizer: impl Optimizer + 'static) -> Training {
+    training_of(loss, size, steps, optimizer)
+}
+
+fn training_of(
+    loss: for<'g> fn(&'g Graph, Size) -> Var<'g>,
+    size: Size,
+    steps: usize,
+    optimizer: impl Optimizer + 'static,
+) -> Training {
     let batches = (0..steps).map(|step| batch(size, step)).collect();
     let optimizer = Arc::new(optimizer);
     Training::free(
@@ -116,6 +145,79 @@ fn as_whole(planned: &Planned) -> Result<(), Failed> {
     Ok(())
 }
 
+/// A gradient that is looked up where the optimizer reads it is the same as one that is made, whether
+/// bindings hold the table or parts of it, with an order of the positions and without.
+fn looked_up(planned: &mut Planned) -> Result<(), Failed> {
+    for (positions, bytes) in [(200, None), (60, None), (200, Some(400 << 10))] {
+        let size = Size {
+            positions,
+            ..LOOKED_UP
+        };
+        planned.target.max_binding_bytes = bytes.unwrap_or(planned.target.max_binding_bytes);
+        let of = |optimizer: AdamW| training_of(untied, size, 3, optimizer);
+        let decayed = of(AdamW::new(0.01).weight_decay(0.1));
+        let clipped = of(AdamW::new(0.01)).clip_norm(0.05);
+        for training in [decayed, clipped] {
+            let want = training.by_oracle::<f32>()?;
+            same(&planned.train(&training)?, &want, 2e-4)?;
+        }
+    }
+    Ok(())
+}
+
+/// A gradient is looked up where that is less work, and nothing needs it as a whole.
+fn when_looked_up() -> Result<(), Failed> {
+    let few = Size {
+        positions: 60,
+        ..LOOKED_UP
+    };
+    let many = Size {
+        positions: 5_000,
+        ..LOOKED_UP
+    };
+    let small = Size {
+        tokens: 4_000,
+        ..few
+    };
+    let adamw = || AdamW::new(0.01);
+    let muon = || Muon::new(0.02).rest(params("head"), adamw());
+    let accumulated = adamw().accumulate(2);
+    let phases = accumulated.phases();
+    type LossOf = for<'g> fn(&'g Graph, Size) -> Var<'g>;
+    let cases: [(&str, LossOf, Size, &dyn Optimizer, bool); 9] = [
+        ("as it is", untied, few, &adamw(), true),
+        ("other rules", untied, few, &Sgd::new(0.1), true),
+        ("gradients that are collected", untied, few, phases[0], true),
+        ("many positions", untied, many, &adamw(), false),
+        ("a small table", untied, small, &adamw(), false),
+        ("the mean of several", untied, few, phases[1], false),
+        ("norms of parameters", untied, few, &Lamb::new(0.01), false),
+        ("whole matrices", untied, few, &muon(), false),
+        ("tied weights", loss, few, &adamw(), false),
+    ];
+    for target in [Target::webgpu(), Target::cpu()] {
+        for (what, loss, size, optimizer, wanted) in cases {
+            let graph = Graph::new();
+            let loss = loss(&graph, size);
+            let gradients = grad(loss, &graph.param_vars()).into_iter().map(Some);
+            let plan = lower(&Request {
+                gradients: gradients.collect(),
+                optimizer: Some(optimizer),
+                clip_norm: Some(1.0),
+                ..Request::new(
+                    "train",
+                    &graph,
+                    SlabLayout::new(&graph.params(), &target)?,
+                    &target,
+                )
+            })?;
+            plan.check()?;
+            assert_eq!(plan.sparse.len(), usize::from(wanted), "{what}");
+        }
+    }
+    Ok(())
+}
+
 /// Kernels bind parts of the table, and none of them more than the device allows.
 fn gpt2_is_planned() -> Result<(), Failed> {
     for target in [Target::webgpu(), Target::lavapipe()] {
@@ -161,6 +263,9 @@ fn main() {
     let mut trials = vec![
         Trial::test("gpt2/plans", gpt2_is_planned),
         Trial::test("layerwise", layerwise_is_refused),
+        Trial::test("looked up/when", when_looked_up),
+        Trial::test("looked up/executor", || looked_up(&mut planned::executor())),
+        gpu.trial("looked up/gpu", |device| looked_up(&mut planned::on(device))),
         gpu.trial("small/gpu", |device| as_whole(&narrow(planned::on(device)))),
         gpu.trial("gpt2/full/gpu", |device| {
             let training = training(GPT2, 1, Sgd::new(0.1));
@@ -172,6 +277,9 @@ fn main() {
     for target in 0..planned::interpreted().len() {
         trials.push(Trial::test(format!("small/plan {target}"), move || {
             as_whole(&narrow(planned::interpreted().swap_remove(target)))
+        }));
+        trials.push(Trial::test(format!("looked up/plan {target}"), move || {
+            looked_up(&mut planned::interpreted().swap_remove(target))
         }));
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit();

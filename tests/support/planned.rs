@@ -6,7 +6,9 @@ use gradus_cpu::CpuRuntime;
 use gradus_cpu::oracle::{Tensor, row};
 use gradus_graph::backend::{BackendError, ModelMemory, ProgramId, Report, Runtime};
 use gradus_graph::ops::Meta;
-use gradus_graph::plan::{Plan, PlanError, Request, Role, SlabLayout, Value, lower};
+use gradus_graph::plan::{
+    Plan, PlanError, Request, Role, SlabLayout, SparseGradient, Value, lower,
+};
 use gradus_graph::{Array, At, DType, Graph, ParamInfo, StateInfo, Target, Var, grad};
 
 use super::evaluator::{Evaluator, Fed, Found};
@@ -146,7 +148,7 @@ impl Planned {
             let report = session.step(&fed)?;
             found.losses.push(session.loss(&report));
             if step == 0 {
-                found.gradients = session.slab(&infos, Role::Grads)?;
+                found.gradients = session.gradients(&infos)?;
             }
             let after = [
                 session.slab(&infos, Role::Params)?,
@@ -248,6 +250,26 @@ impl Session {
         values
             .map(|(value, info)| self.read(&Role::States, value.offset / 4, info.meta))
             .collect()
+    }
+
+    /// The gradient of each parameter.
+    fn gradients(&mut self, infos: &[ParamInfo]) -> Result<Vec<Array>, String> {
+        let plan = Arc::clone(&self.plan);
+        let each = infos.iter().map(|info| {
+            let name = |i: usize| &plan.slabs.segments[i].name;
+            let Some(sparse) = plan.sparse.iter().find(|s| *name(s.param) == info.name) else {
+                return self.slab(std::slice::from_ref(info), Role::Grads)?.pop().ok_or("none".into());
+            };
+            let [first, sums] = [sparse.first, sparse.sums].map(|id| {
+                let value = &plan.values[id.index()];
+                self.read(&Role::Outputs, value.offset / 4, value.meta)
+            });
+            let (first, sums) = (first?.to_words(), sums?.to_words());
+            let width = info.shape.numel() / first.len();
+            let words = SparseGradient::words(&first, &sums, width);
+            Array::from_words(info.shape, DType::F32, &words).map_err(text)
+        });
+        each.collect()
     }
 
     /// One value for each parameter, from a slab of this role.

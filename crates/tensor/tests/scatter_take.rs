@@ -49,8 +49,8 @@ fn scatter(device: &Device, sizes: [usize; 3]) -> anyhow::Result<()> {
     ];
     // With the order of the indices and without.
     let kind = |order| {
-        KernelKind::ScatterAdd(ScatterKernel {
-            x: 0,
+        KernelKind::Scatter(ScatterKernel {
+            x: Some(0),
             index: 1,
             order,
             out: 2,

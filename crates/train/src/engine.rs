@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gradus_data::Dataset;
 use gradus_graph::Array;
 use gradus_graph::backend::{BackendError, ProgramId, Report, Runtime, StepRow, Ticket};
-use gradus_graph::plan::{Plan, Role, Value};
+use gradus_graph::plan::{Plan, Role, Value, ValueId};
 use gradus_graph::timeline::Timeline;
 
 use crate::Error;
@@ -246,6 +246,13 @@ impl Engine {
         let words = read_value(&mut *self.runtime, program, value)?;
         let array = Array::from_words(value.meta.shape, value.meta.dtype, &words)?;
         Ok(array)
+    }
+
+    /// The words of a value that the plan leaves in memory, which ran last.
+    pub(crate) fn value(&mut self, handle: Handle, value: ValueId) -> Result<Vec<u32>, Error> {
+        let program = self.programs.get(handle.0).ok_or_else(unknown)?;
+        let value = program.plan.values.get(value.index()).ok_or_else(unknown)?;
+        Ok(read_value(&mut *self.runtime, program, value)?)
     }
 
     /// Reads a range of a persistent buffer. Waits for what is under way.

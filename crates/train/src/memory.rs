@@ -1,9 +1,9 @@
 //! A model's parameters and states in device memory.
 
-use gradus_graph::plan::{Plan, Role, Value};
+use gradus_graph::plan::{Plan, Role, SparseGradient, Value};
 use gradus_graph::{Array, DType, Shape};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Handle};
 use crate::model::Defined;
 use crate::supervised::TRAIN;
 use crate::trace::{Layout, Leaves};
@@ -160,19 +160,29 @@ fn state_place(plan: &Plan, name: &str) -> Option<u64> {
     plan.values.iter().find(in_states).map(|v| v.offset / 4)
 }
 
-/// The gradients of the last step, as arrays, in the order of the parameters that it trains.
+/// The gradients of the last step, which was of this program, as arrays, in the order of the
+/// parameters that it trains.
 pub(crate) fn gradients(
     layout: &Layout,
     trained: &[usize],
-    engine: &mut Engine,
+    (engine, program): (&mut Engine, Handle),
 ) -> Result<Vec<Array>, Error> {
     let Layout { leaves, slabs } = layout;
+    let plan = engine.plan(program)?;
     let mut arrays = Vec::with_capacity(trained.len());
     for &i in trained {
         let (Some(param), Some(segment)) = (leaves.params.get(i), slabs.segments.get(i)) else {
             continue;
         };
-        let words = engine.read(&Role::Grads(segment.shard), segment.offset, segment.len)?;
+        let words = match plan.sparse.iter().find(|sparse| sparse.param == i) {
+            Some(sparse) => {
+                let first = engine.value(program, sparse.first)?;
+                let sums = engine.value(program, sparse.sums)?;
+                let width = param.shape.numel() / first.len().max(1);
+                SparseGradient::words(&first, &sums, width)
+            }
+            None => engine.read(&Role::Grads(segment.shard), segment.offset, segment.len)?,
+        };
         arrays.push(Array::from_words(param.shape, DType::F32, &words)?);
     }
     Ok(arrays)

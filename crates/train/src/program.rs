@@ -37,10 +37,7 @@ impl Program {
             inputs: inputs.collect(),
             supervised: [TRAIN, EVALUATE].contains(&plan.name.as_str()),
             names: plan.readbacks.iter().map(|r| r.name.clone()).collect(),
-            trains: plan
-                .buffers
-                .iter()
-                .any(|b| matches!(b.role, Role::Grads(_))),
+            trains: plan.trains(),
             plan,
         }
     }

@@ -109,7 +109,7 @@ const fn kind(kind: &KernelKind) -> &'static str {
         KernelKind::MatMul(_) => "matmul",
         KernelKind::Conv(_) => "conv",
         KernelKind::Attention(_) => "attention",
-        KernelKind::ScatterAdd(_) => "scatter_add",
+        KernelKind::Scatter(_) => "scatter",
         KernelKind::Scan(_) => "scan",
         KernelKind::Sort(_) => "sort",
         KernelKind::Update(_) => "slice_update",

@@ -75,8 +75,9 @@ impl Prepared {
                 let attention = Attention::new(attention, mask, kernel.flops, &places)?;
                 Body::Attention(Box::new(attention))
             }
-            KernelKind::ScatterAdd(scatter) => {
-                Body::Scatter(Scatter::new(scatter, dtype(scatter.x)?, &places)?)
+            KernelKind::Scatter(scatter) => {
+                let dtype = scatter.x.map_or(Ok(DType::I32), dtype)?;
+                Body::Scatter(Scatter::new(scatter, dtype, &places)?)
             }
             KernelKind::Scan(scan) => Body::Scan(Scan::new(scan, dtype(scan.x)?, &places)?),
             KernelKind::Sort(sort) => Body::Sort(Sort::new(sort, dtype(sort.x)?, &places)?),

@@ -1,22 +1,23 @@
-//! Ordered sums of rows into a table.
+//! Ordered sums of rows into a table, and where each row is named first.
 
 use gradus_graph::DType;
 use gradus_graph::plan::ScatterKernel;
 
 use super::memory::{Memory, Place};
 
-/// An ordered sum of rows into a table, ready to run.
+/// A walk over positions that name rows of a table, ready to run.
 #[derive(Debug)]
 pub(super) struct Scatter {
     kernel: ScatterKernel,
     dtype: DType,
-    x: Place,
+    x: Option<Place>,
     index: Place,
+    order: Option<Place>,
     out: Place,
 }
 
 impl Scatter {
-    /// Prepares a sum of rows of this dtype.
+    /// Prepares it; rows that are summed have this dtype.
     ///
     /// # Errors
     /// If an operand is too small.
@@ -31,11 +32,17 @@ impl Scatter {
                 "operand {operand} is missing or has fewer than {words} words"
             )),
         };
+        let ScatterKernel {
+            count, rows, width, ..
+        } = *kernel;
+        // Sums are in ascending order of position already.
+        let order = kernel.order.filter(|_| kernel.x.is_none());
         Ok(Self {
             dtype,
-            x: find(kernel.x, kernel.count * kernel.width)?,
-            index: find(kernel.index, kernel.count)?,
-            out: find(kernel.out, kernel.rows * kernel.width)?,
+            x: kernel.x.map(|x| find(x, count * width)).transpose()?,
+            index: find(kernel.index, count)?,
+            order: order.map(|order| find(order, count)).transpose()?,
+            out: find(kernel.out, rows * width)?,
             kernel: kernel.clone(),
         })
     }
@@ -45,15 +52,24 @@ impl Scatter {
         let ScatterKernel {
             count, rows, width, ..
         } = self.kernel;
-        let x = memory.snapshot(&self.x, count * width);
         let index = memory.snapshot(&self.index, count);
+        let x = self.x.map(|x| memory.snapshot(&x, count * width));
+        let order = self.order.map(|order| memory.snapshot(&order, count));
         let mut out = memory.write(&self.out);
         let Some(out) = out.slice(0, rows * width) else {
             return;
         };
+        match x {
+            Some(x) => self.sum(&x, &index, out),
+            None => first_positions(&index, order.as_deref(), out),
+        }
+    }
+
+    fn sum(&self, x: &[u32], index: &[u32], out: &mut [u32]) {
+        let width = self.kernel.width;
         // All bits 0 are 0 of every dtype.
         out.fill(0);
-        for (row, &to) in x.chunks_exact(width.max(1)).zip(index.iter()) {
+        for (row, &to) in x.chunks_exact(width.max(1)).zip(index) {
             let start = (to as usize).saturating_mul(width);
             // A bad index was reported and replaced when it was checked.
             let Some(sum) = out.get_mut(start..start.saturating_add(width)) else {
@@ -68,6 +84,22 @@ impl Scatter {
                     .zip(row)
                     .for_each(|(s, x)| *s = s.wrapping_add(*x));
             }
+        }
+    }
+}
+
+fn first_positions(index: &[u32], order: Option<&[u32]>, out: &mut [u32]) {
+    let number = |position: usize| u32::try_from(position).unwrap_or(u32::MAX);
+    out.fill(number(index.len()));
+    // Backwards, so that the first is written last.
+    for position in (0..index.len()).rev() {
+        let i = match order {
+            Some(order) => order.get(position).map(|&i| i as usize),
+            None => Some(position),
+        };
+        let row = i.and_then(|i| index.get(i));
+        if let Some(first) = row.and_then(|&row| out.get_mut(row as usize)) {
+            *first = number(position);
         }
     }
 }

@@ -19,13 +19,12 @@ pub(super) struct Storage {
 }
 
 impl Storage {
-    /// The slabs and states of a model, zero.
+    /// The parameters and states of a model, zero.
     pub(super) fn new(memory: &ModelMemory) -> Self {
         let mut storage = Self::default();
         for (shard, &len) in memory.slabs.shards.iter().enumerate() {
             let len = size(len);
             storage.ensure(0, &Role::Params(shard), len);
-            storage.ensure(0, &Role::Grads(shard), len);
             for state in 0..memory.optimizer_states {
                 storage.ensure(0, &Role::OptimizerState(state, shard), len);
             }

@@ -85,6 +85,25 @@ pub(super) fn scatter_add<T: Float>(
     Some(Tensor::of(shape, values))
 }
 
+/// The first position in the order that names each row, or the number of positions.
+pub(super) fn first_position<T: Float>(
+    index: &Tensor<T>,
+    order: Option<&Tensor<T>>,
+    shape: Shape,
+) -> Option<Tensor<T>> {
+    let rows = shape.numel();
+    let count = index.shape().numel();
+    let index = rows_of(index, rows + 1)?;
+    let order = match order {
+        Some(order) => rows_of(order, count)?,
+        None => (0..count).collect(),
+    };
+    let first = |row| order.iter().position(|&i| index.get(i) == Some(&row));
+    let first = (0..rows).map(|row| i32::try_from(first(row).unwrap_or(count)));
+    let first = first.collect::<Result<_, _>>().ok()?;
+    Some(Tensor::of(shape, Values::I32(first)))
+}
+
 /// Rows of each sample written over from its start on; those outside are left out.
 pub(super) fn slice_update<T: Float>(
     x: &Tensor<T>,

@@ -217,6 +217,9 @@ fn eval_node<T: Float>(
         (Op::Conv(op), [a, b]) => conv::conv(op, a, b, shape),
         (Op::Gather(_), [x, index]) => gather::gather(x, index, shape),
         (Op::ScatterAdd(_), [x, index] | [x, index, _]) => gather::scatter_add(x, index, shape),
+        (Op::FirstPosition(_), &[index, ref order @ ..]) => {
+            gather::first_position(index, order.first().copied(), shape)
+        }
         (Op::SliceUpdate(_), [x, new, start]) => gather::slice_update(x, new, start),
         (Op::StopGradient, [x]) => Some((*x).clone()),
         (Op::Attention(_) | Op::Composite(_), x) => {

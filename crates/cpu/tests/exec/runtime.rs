@@ -25,7 +25,7 @@ fn scattered_rows_are_summed_in_order() {
             Memory::out(rows * width, dtype),
         ];
         let kernel = ScatterKernel {
-            x: 0,
+            x: Some(0),
             index: 1,
             order: None,
             out: 2,
@@ -33,7 +33,7 @@ fn scattered_rows_are_summed_in_order() {
             rows,
             width,
         };
-        let outcome = run(KernelKind::ScatterAdd(kernel), &memory, &a_row());
+        let outcome = run(KernelKind::Scatter(kernel), &memory, &a_row());
         let (mut floats, mut ints) = (vec![0f32; rows * width], vec![0u32; rows * width]);
         for i in 0..count {
             for c in 0..width {

@@ -1,7 +1,7 @@
-//! Rows of a table by index, and the ordered sum that is its gradient.
+//! Rows of a table by index, the ordered sum that is its gradient, and where a row is named.
 
 use super::{Meta, Op};
-use crate::{Shape, Var};
+use crate::{DType, Shape, Var};
 
 /// `y[i…, r…] = x[index[i…], r…]`: `[V, r…], [i…] -> [i…, r…]`.
 ///
@@ -56,5 +56,45 @@ impl ScatterAdd {
     /// The rows of `dy` that each position was added to; see [`Gather`].
     pub(crate) fn vjp<'g>(&self, index: Var<'g>, dy: Var<'g>) -> Var<'g> {
         dy.apply(Op::Gather(Gather), &[index])
+    }
+}
+
+/// The first position that names each row: `y[v] = min { i : index[order[i]] = v }`, or `N` if no
+/// position does: `[N], [N] -> [rows]`, `i32`. Without an order, `order[i] = i`.
+///
+/// In the order of the indices, as [`Op::ArgSort`] gives it, those of a row follow each other: its
+/// first position is where they begin, and a larger row begins at a later one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FirstPosition {
+    /// Rows of the result.
+    pub rows: usize,
+}
+
+impl FirstPosition {
+    pub(crate) fn infer(&self, inputs: &[Meta]) -> Result<Meta, String> {
+        let index = match inputs {
+            [index] => index,
+            [index, order] if order.shape == index.shape && order.dtype == DType::I32 => index,
+            [index, order] => {
+                return Err(format!(
+                    "an order {} {} for {}",
+                    order.dtype, order.shape, index.shape
+                ));
+            }
+            _ => return Err(format!("expected 1 or 2 inputs, found {}", inputs.len())),
+        };
+        if !index.dtype.is_int() || index.shape.rank() != 1 {
+            return Err(format!(
+                "expected one axis of integers, found {} {}",
+                index.dtype, index.shape
+            ));
+        }
+        if i32::try_from(index.shape.numel().max(self.rows)).is_err() {
+            return Err(format!(
+                "{} rows of {} have more positions than i32 can count",
+                self.rows, index.shape
+            ));
+        }
+        Ok(Meta::new(Shape::of(&[self.rows]), DType::I32))
     }
 }

@@ -25,7 +25,7 @@ pub(crate) use composite::dropout;
 pub use composite::{Composite, CrossEntropy, LogSoftmax, Softmax};
 pub use conv::{Conv, Direction};
 pub use elementwise::{Binary, Unary};
-pub use gather::{Gather, ScatterAdd};
+pub use gather::{FirstPosition, Gather, ScatterAdd};
 pub use layer_norm::LayerNorm;
 pub use matmul::MatMul;
 pub use norm::{Normalize, Sharing};
@@ -142,6 +142,8 @@ pub enum Op {
     /// Sums rows into a table. A third input may name the order of the indices, as
     /// [`Op::ArgSort`] gives it; it does not change the result.
     ScatterAdd(ScatterAdd),
+    /// Where each row of a table is named first.
+    FirstPosition(FirstPosition),
     /// Other rows for each sample, from a place of its own on.
     SliceUpdate(SliceUpdate),
     /// The identity, with no gradient.
@@ -184,6 +186,7 @@ impl Op {
             Self::Attention(op) => op.name(),
             Self::Gather(_) => "gather",
             Self::ScatterAdd(_) => "scatter_add",
+            Self::FirstPosition(_) => "first_position",
             Self::SliceUpdate(_) => "slice_update",
             Self::StopGradient => "stop_gradient",
             Self::Composite(op) => op.name(),
@@ -228,6 +231,7 @@ impl Op {
             self,
             Self::Attention(_)
                 | Self::ScatterAdd(_)
+                | Self::FirstPosition(_)
                 | Self::Scan(_)
                 | Self::ArgSort(_)
                 | Self::SliceUpdate(_)
@@ -311,6 +315,7 @@ impl Op {
                 [x, index] | [x, index, _] => op.infer(x, index),
                 _ => Err(format!("expected 2 or 3 inputs, found {}", inputs.len())),
             },
+            Self::FirstPosition(op) => op.infer(inputs),
             Self::SliceUpdate(op) => op.infer(inputs),
             Self::StopGradient => one(),
             Self::Composite(op) => op.infer(inputs),

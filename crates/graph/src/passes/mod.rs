@@ -10,7 +10,7 @@ pub(crate) mod large;
 pub(crate) mod recompute;
 mod scan;
 mod simplify;
-mod sort;
+pub(crate) mod sort;
 pub(crate) mod split;
 
 pub(crate) use split::partial;

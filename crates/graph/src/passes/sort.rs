@@ -32,16 +32,25 @@ pub(super) fn run(ir: &Ir, target: &Target) -> Ir {
                 let values = values.reshape([1, count, rest]);
                 return masked(op.rows, values, index).reshape(node.meta.shape);
             }
-            let flat = index.reshape([count]);
-            let sort = ArgSort {
-                descending: false,
-                run: count,
-            };
-            let order = in_runs(flat, &sort);
+            let order = ordered(index.reshape([count]));
             out.emit(node.op.clone(), &[values, index, order], node)
         }
         (op, x) => out.emit(op.clone(), x, node),
     })
+}
+
+/// The order of the indices of a sum into a table, if a kernel of the target wants it.
+pub(crate) fn order<'g>(index: Var<'g>, target: &Target) -> Option<Var<'g>> {
+    let wanted = target.class != DeviceClass::Cpu && index.shape().numel() > DIRECT;
+    wanted.then(|| ordered(index))
+}
+
+fn ordered(index: Var<'_>) -> Var<'_> {
+    let sort = ArgSort {
+        descending: false,
+        run: index.shape().numel(),
+    };
+    in_runs(index, &sort)
 }
 
 /// Sorted runs, merged until they are as long as asked for.

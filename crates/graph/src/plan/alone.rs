@@ -36,14 +36,23 @@ pub(super) fn kernel(
     let operands: Vec<usize> = sources.iter().map(|&x| lowering.load(x)).collect();
     let shape = node.meta.shape;
     match (&node.op, operands.as_slice()) {
-        (Op::ScatterAdd(_), &[x, index, ref order @ ..]) => KernelKind::ScatterAdd(ScatterKernel {
-            x,
+        (Op::ScatterAdd(_), &[x, index, ref order @ ..]) => KernelKind::Scatter(ScatterKernel {
+            x: Some(x),
             index,
             order: order.first().copied(),
             out,
             count: ir.node(node.inputs[1]).meta.shape.numel(),
             rows: shape[0],
             width: shape[1..].iter().product(),
+        }),
+        (Op::FirstPosition(op), &[index, ref order @ ..]) => KernelKind::Scatter(ScatterKernel {
+            x: None,
+            index,
+            order: order.first().copied(),
+            out,
+            count: ir.node(node.inputs[0]).meta.shape.numel(),
+            rows: op.rows,
+            width: 1,
         }),
         (Op::Scan(scan), &[ref a @ .., x]) => {
             let [outer, length, inner] = around(&shape, scan.axis);

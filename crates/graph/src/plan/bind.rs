@@ -99,9 +99,9 @@ fn renumber(kind: &mut KernelKind, to: &dyn Fn(usize) -> usize) {
         KernelKind::Attention(a) => {
             a.operands_mut().into_iter().for_each(|(_, o)| *o = to(*o));
         }
-        KernelKind::ScatterAdd(s) => {
-            (s.x, s.index, s.out) = (to(s.x), to(s.index), to(s.out));
-            s.order = s.order.map(to);
+        KernelKind::Scatter(s) => {
+            (s.index, s.out) = (to(s.index), to(s.out));
+            (s.x, s.order) = (s.x.map(to), s.order.map(to));
         }
         KernelKind::Scan(s) => {
             (s.x, s.out) = (to(s.x), to(s.out));

@@ -6,7 +6,7 @@ use super::builder::Builder;
 use super::cluster::{Clusters, is_memory, strip};
 use super::home::Homes;
 use super::slab::{SlabError, SlabLayout};
-use super::{Plan, ValueId, readback, recompute, schedule, update};
+use super::{Plan, ValueId, readback, recompute, schedule, sparse, update};
 use crate::ops::{Concat, Meta, Op, Slice};
 use crate::passes::{self, Ir, large};
 use crate::{BuildError, Graph, Node, NodeId, Optimizer, Target, Var};
@@ -137,6 +137,9 @@ pub(super) enum Destination {
     Ring(String, f64),
     /// The gradient of a parameter, from this element on.
     Grad(usize, u64),
+    /// The rows of a parameter's gradient, and their sums.
+    First(usize),
+    Sums(usize),
     State(u32),
     /// A value that has its place.
     Value(ValueId),
@@ -153,9 +156,7 @@ pub fn lower(request: &Request<'_, '_>) -> Result<Plan, PlanError> {
         let (vector, scale) = readback::vector(*var);
         wanted.push((vector.id(), Destination::Ring(name.clone(), scale)));
     }
-    for (i, dx) in request.gradients.iter().enumerate() {
-        wanted.extend(dx.map(|dx| (dx.id(), Destination::Grad(i, 0))));
-    }
+    let scores = wanted.len();
     for (name, var) in &request.outputs {
         wanted.push((var.id(), Destination::Output(name.clone())));
     }
@@ -163,6 +164,8 @@ pub fn lower(request: &Request<'_, '_>) -> Result<Plan, PlanError> {
         wanted.push((value, Destination::State(state)));
     }
     graph.check()?;
+    let gradients = gradients(request, &wanted);
+    wanted.splice(scores..scores, gradients);
     if wanted.iter().any(|(id, _)| *id == NodeId::POISON) {
         return Err(PlanError::Request(
             "a wanted value belongs to no graph".into(),
@@ -183,6 +186,25 @@ pub fn lower(request: &Request<'_, '_>) -> Result<Plan, PlanError> {
     recompute::lower(ir, |ir| finish(request, ir, &destinations), request)
 }
 
+/// The gradients of the request, or what they are looked up in.
+fn gradients(
+    request: &Request<'_, '_>,
+    others: &[(NodeId, Destination)],
+) -> Vec<(NodeId, Destination)> {
+    let own = request.gradients.iter().flatten().map(Var::id);
+    let all: Vec<NodeId> = others.iter().map(|(id, _)| *id).chain(own).collect();
+    let each = request.gradients.iter().zip(sparse::lookups(request, &all));
+    let wanted = each.enumerate().map(|(i, (dx, lookup))| match (dx, lookup) {
+        (_, Some(lookup)) => vec![
+            (lookup.first.id(), Destination::First(i)),
+            (lookup.sums.id(), Destination::Sums(i)),
+        ],
+        (Some(dx), None) => vec![(dx.id(), Destination::Grad(i, 0))],
+        (None, None) => Vec::new(),
+    });
+    wanted.flatten().collect()
+}
+
 /// The plan of a step whose nodes are settled.
 fn finish(
     request: &Request<'_, '_>,
@@ -196,9 +218,7 @@ fn finish(
     let late = builder.kernels(ir, &clusters, destinations.to_vec());
     schedule::order(&mut builder.plan)?;
     if let Some(optimizer) = request.optimizer {
-        let trained: Vec<bool> = request.gradients.iter().map(Option::is_some).collect();
-        let runs = request.slabs.runs(&trained, request.target);
-        update::append(&mut builder, optimizer, &runs, request)?;
+        update::append(&mut builder, optimizer, request)?;
     }
     for (value, state) in late {
         builder.copy(value, state);

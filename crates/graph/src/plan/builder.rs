@@ -38,6 +38,7 @@ impl Builder {
             sites: Vec::new(),
             literals: Vec::new(),
             slabs: request.slabs.clone(),
+            sparse: Vec::new(),
             bill: Bill::default(),
             resident: request.resident,
             recomputed: None,

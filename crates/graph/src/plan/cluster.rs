@@ -352,6 +352,7 @@ fn virtual_nodes(ir: &Ir) -> Vec<bool> {
             | Op::ArgReduce(_)
             | Op::Attention(_)
             | Op::ScatterAdd(_)
+            | Op::FirstPosition(_)
             | Op::Scan(_)
             | Op::ArgSort(_)
             | Op::SliceUpdate(_)

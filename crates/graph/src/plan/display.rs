@@ -189,7 +189,10 @@ fn size(kind: &KernelKind) -> String {
                 s.width
             )
         }
-        KernelKind::ScatterAdd(s) => format!("scatter {} → {}×{}", s.count, s.rows, s.width),
+        KernelKind::Scatter(s) => {
+            let what = if s.x.is_some() { "scatter" } else { "first" };
+            format!("{what} {} → {}×{}", s.count, s.rows, s.width)
+        }
         KernelKind::Scan(s) => format!("scan {}×{}×{}", s.outer, s.length, s.inner),
         KernelKind::Sort(s) => format!("sort {}×{} in runs of {}", s.rows, s.length, s.run),
         KernelKind::Update(u) => {
@@ -226,10 +229,10 @@ fn part(kind: &KernelKind, operand: usize) -> String {
             let all = a.operands_mut().into_iter();
             all.map(|(name, o)| one(*o, name)).collect()
         }
-        KernelKind::ScatterAdd(s) => {
-            let order = s.order.unwrap_or(usize::MAX);
+        KernelKind::Scatter(s) => {
+            let [x, order] = [s.x, s.order].map(|o| o.unwrap_or(usize::MAX));
             vec![
-                one(s.x, "x"),
+                one(x, "x"),
                 one(s.index, "index"),
                 one(order, "order"),
                 one(s.out, "out"),

@@ -60,7 +60,9 @@ impl Homes {
                     let segment = request.slabs.segments.get(*i);
                     segment.map(|s| Role::Grads(s.shard))
                 }
-                Destination::Output(_) => Some(Role::Outputs),
+                Destination::Output(_) | Destination::First(_) | Destination::Sums(_) => {
+                    Some(Role::Outputs)
+                }
                 Destination::Ring(..) => Some(Role::Ring),
                 Destination::State(i) => places.get(*i as usize).cloned(),
                 Destination::Value(_) => None,

@@ -76,8 +76,8 @@ pub enum KernelKind {
     Conv(ConvKernel),
     /// Attention, or its gradient.
     Attention(AttentionKernel),
-    /// An ordered sum of rows into a table.
-    ScatterAdd(ScatterKernel),
+    /// An ordered sum of rows into a table, or where each row is named first.
+    Scatter(ScatterKernel),
     /// Running results along an axis.
     Scan(ScanKernel),
     /// The order of elements.
@@ -164,17 +164,18 @@ pub struct Matrix {
     pub batch_stride: usize,
 }
 
-/// `out[v, c] = Σ x[i, c]` over the positions `i` with `index[i] = v`, in ascending order.
+/// `out[v, c] = Σ x[i, c]` over the positions `i` with `index[i] = v`, in ascending order; or,
+/// without `x`, `out[v] = min { i : index[order[i]] = v }`, `count` if there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScatterKernel {
-    /// Operand `[count, width]`.
-    pub x: usize,
+    /// Operand `[count, width]`, if rows are summed.
+    pub x: Option<usize>,
     /// Operand `[count]`, integers.
     pub index: usize,
     /// Operand `[count]`, `i32`, if known: the positions in ascending order of their indices, equal
     /// ones in ascending order.
     pub order: Option<usize>,
-    /// Operand `[rows, width]`.
+    /// Operand `[rows, width]`, or `[rows]`, `i32`.
     pub out: usize,
     /// Positions.
     pub count: usize,
@@ -288,7 +289,7 @@ impl KernelKind {
             Self::MatMul(MatMulKernel { epilogue, .. })
             | Self::Conv(ConvKernel { epilogue, .. }) => Some(epilogue),
             Self::Attention(_)
-            | Self::ScatterAdd(_)
+            | Self::Scatter(_)
             | Self::Scan(_)
             | Self::Sort(_)
             | Self::Update(_)
@@ -303,7 +304,7 @@ impl KernelKind {
             Self::MatMul(MatMulKernel { epilogue, .. })
             | Self::Conv(ConvKernel { epilogue, .. }) => Some(epilogue),
             Self::Attention(_)
-            | Self::ScatterAdd(_)
+            | Self::Scatter(_)
             | Self::Scan(_)
             | Self::Sort(_)
             | Self::Update(_)

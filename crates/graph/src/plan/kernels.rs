@@ -12,8 +12,8 @@ use super::kernel::{
     UpdateKernel,
 };
 use super::lower::{Lowering, collapse, fragment};
-use super::{IndexSite, Readback, Role, ValueId};
-use crate::ops::Op;
+use super::{IndexSite, Readback, Role, SparseGradient, ValueId};
+use crate::ops::{Meta, Op};
 use crate::passes::{self, Ir};
 use crate::{DType, Graph, NodeId, Part, Target, Var};
 
@@ -118,6 +118,21 @@ impl Builder {
                     let name = format!("grad.{}", segment.name);
                     self.value(name, meta, buffer, (segment.offset + first) * 4)
                 }
+                Destination::First(param) => {
+                    let first = self.looked_up(param, "first", meta);
+                    let sums = first;
+                    let sparse = SparseGradient { param, first, sums };
+                    self.plan.sparse.push(sparse);
+                    first
+                }
+                Destination::Sums(param) => {
+                    let sums = self.looked_up(param, "sums", meta);
+                    let mut sparse = self.plan.sparse.iter_mut();
+                    if let Some(sparse) = sparse.find(|s| s.param == param) {
+                        sparse.sums = sums;
+                    }
+                    sums
+                }
                 Destination::Output(name) => {
                     let value = self.appended(name.clone(), meta, Role::Outputs);
                     self.plan.outputs.push((name, value));
@@ -150,6 +165,14 @@ impl Builder {
             self.plan.ring_row = usize::try_from(ring.bytes / 4).unwrap_or(0);
         }
         late
+    }
+
+    /// What the gradient of a parameter is looked up in: it lives until the optimizer has run, and
+    /// can be read then.
+    fn looked_up(&mut self, param: usize, what: &str, meta: Meta) -> ValueId {
+        let segment = self.plan.slabs.segments.get(param);
+        let name = segment.map_or("", |s| &s.name);
+        self.appended(format!("grad.{name}.{what}"), meta, Role::Outputs)
     }
 
     fn cluster_kernel(
@@ -214,7 +237,7 @@ impl Builder {
                 (2 * groups * m * n * k + sums) as u64 + work(&c.epilogue)
             }
             KernelKind::Attention(a) => a.flops(),
-            KernelKind::ScatterAdd(s) => (s.count * s.width) as u64,
+            KernelKind::Scatter(s) => (s.count * s.width) as u64,
             KernelKind::Scan(s) => (s.outer * s.length * s.inner) as u64,
             KernelKind::Sort(_) | KernelKind::Update(_) | KernelKind::Take(_) => 0,
         };
@@ -364,7 +387,7 @@ fn renumber(kind: &mut KernelKind, base: usize) {
             let all = a.operands_mut().into_iter().map(|(_, o)| o);
             all.filter(|o| **o >= STORES).for_each(moved);
         }
-        KernelKind::ScatterAdd(ScatterKernel { out, .. })
+        KernelKind::Scatter(ScatterKernel { out, .. })
         | KernelKind::Scan(ScanKernel { out, .. })
         | KernelKind::Sort(SortKernel { out, .. })
         | KernelKind::Update(UpdateKernel { out, .. }) => moved(out),

@@ -283,7 +283,7 @@ fn in_place(kernel: &Kernel, read: usize, write: usize) -> bool {
         }
         KernelKind::Update(u) => u.x == read && u.out == write && u.new != read,
         KernelKind::Attention(_)
-        | KernelKind::ScatterAdd(_)
+        | KernelKind::Scatter(_)
         | KernelKind::Scan(_)
         | KernelKind::Sort(_)
         | KernelKind::Take(_) => false,

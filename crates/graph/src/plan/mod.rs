@@ -24,6 +24,7 @@ mod readback;
 mod recompute;
 mod schedule;
 mod slab;
+mod sparse;
 mod store;
 mod update;
 mod view;
@@ -37,6 +38,7 @@ pub use kernel::{
     ScanKernel, ScatterKernel, SortKernel, TakeKernel, UpdateKernel,
 };
 pub use slab::{Run, Segment, SlabError, SlabLayout};
+pub use sparse::SparseGradient;
 
 use std::sync::Arc;
 
@@ -92,6 +94,8 @@ pub struct Plan {
     pub literals: Vec<(ValueId, Arc<Array>)>,
     /// Where parameters, their gradients and optimizer states lie.
     pub slabs: SlabLayout,
+    /// The gradients of trained parameters that lie in no slab.
+    pub sparse: Vec<SparseGradient>,
     /// Samples of the resident data set, if the step takes its batch from one.
     pub resident: Option<usize>,
     /// What the step costs.
@@ -121,6 +125,14 @@ impl Bill {
     /// Bytes in device memory, of all kinds.
     pub const fn memory(&self) -> u64 {
         self.slabs + self.transient + self.other
+    }
+}
+
+impl Plan {
+    /// Are there gradients?
+    pub fn trains(&self) -> bool {
+        let mut roles = self.buffers.iter().map(|b| &b.role);
+        !self.sparse.is_empty() || roles.any(|role| matches!(role, Role::Grads(_)))
     }
 }
 

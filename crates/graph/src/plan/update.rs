@@ -4,32 +4,31 @@
 use super::build::{PlanError, Request};
 use super::builder::{Builder, UNPLACED};
 use super::groups::Groups;
-use super::{Role, Run, ValueId, layerwise};
-use crate::ops::{Meta, Reduction};
+use super::sparse::Updated;
+use super::{Role, ValueId, layerwise};
+use crate::ops::{Gather, Meta, Op, Reduction};
 use crate::passes::partial;
 use crate::{DType, Graph, Optimizer, Shape, Var};
 
 pub(super) fn append(
     builder: &mut Builder,
     optimizer: &dyn Optimizer,
-    runs: &[Run],
     request: &Request<'_, '_>,
 ) -> Result<(), PlanError> {
-    let grads: Vec<ValueId> = runs
-        .iter()
-        .map(|run| slab(builder, Role::Grads(run.shard), "grads", run))
-        .collect();
+    let all = Updated::all(builder, request);
+    let grads: Vec<ValueId> = all.iter().map(|u| u.gradient(builder)).collect();
     whole_where_needed(optimizer, request)?;
     let clip_norm = request.clip_norm.filter(|_| optimizer.clips());
     let squares = match clip_norm {
-        Some(_) => Some(square_sums(builder, optimizer, runs, request.first_state)?),
+        Some(_) => Some(square_sums(builder, optimizer, &all, request.first_state)?),
         None => None,
     };
-    for (run, &grad) in runs.iter().zip(&grads) {
-        let param = slab(builder, Role::Params(run.shard), "params", run);
+    for (updated, &grad) in all.iter().zip(&grads) {
+        let run = &updated.run;
+        let param = updated.vector(builder, Role::Params(run.shard), "params");
         let mut inputs = vec![param, grad];
         for (k, name) in (request.first_state..).zip(optimizer.states()) {
-            inputs.push(slab(builder, Role::OptimizerState(k, run.shard), name, run));
+            inputs.push(updated.vector(builder, Role::OptimizerState(k, run.shard), name));
         }
         let states = inputs[2..].to_vec();
         inputs.extend(squares);
@@ -48,8 +47,14 @@ pub(super) fn append(
             None => None,
         };
         inputs.extend(norms.as_ref().map(|norms| norms.value));
+        inputs.extend(updated.first(builder));
         let graph = Graph::new();
-        let vars = builder.inputs(&graph, &inputs);
+        let mut vars = builder.inputs(&graph, &inputs);
+        if updated.sparse.is_some()
+            && let Some(first) = vars.pop()
+        {
+            vars[1] = vars[1].apply(Op::Gather(Gather), &[first]);
+        }
         let (vector, grad, before) = gradient.of(&vars);
         let update = groups.within(&graph, || match (rule, &norms, vars.last()) {
             (Some(rule), Some(norms), Some(&sums)) => {
@@ -179,46 +184,47 @@ impl Builder {
     }
 }
 
-/// A run as one vector.
-fn slab(builder: &mut Builder, role: Role, name: &str, run: &Run) -> ValueId {
-    let meta = Meta::new(
-        Shape::of(&[usize::try_from(run.len).unwrap_or(0)]),
-        DType::F32,
-    );
-    let buffer = builder.buffer(role);
-    let name = format!("{name}[{}]", run.shard);
-    builder.value(name, meta, buffer, run.offset * 4)
-}
-
 /// `min(1, limit / (‖g‖ + 10⁻⁶))`, as PyTorch's `clip_grad_norm_`.
 fn clip_factor(sums: Var<'_>, limit: f64) -> Var<'_> {
     let norm = sums.sum_all().sqrt();
     (sums.graph().scalar(limit) / (norm + 1e-6)).minimum(1.0)
 }
 
-/// Sums of squares of the parts of all gradients: one kernel for each run.
+/// Sums of squares of the parts of all gradients: one kernel for each run, and for each table whose
+/// gradient is looked up: the norm of its sums is that of the gradient.
 fn square_sums(
     builder: &mut Builder,
     optimizer: &dyn Optimizer,
-    runs: &[Run],
+    all: &[Updated],
     first_state: usize,
 ) -> Result<ValueId, PlanError> {
-    let sizes = runs.iter().map(|run| {
-        let len = usize::try_from(run.len).unwrap_or(0);
+    let measured: Vec<&Updated> = all.iter().filter(|u| u.is_measured()).collect();
+    let mut operands: Vec<Vec<ValueId>> = Vec::new();
+    for updated in &measured {
+        let mut inputs = vec![updated.gradient(builder)];
+        if updated.sparse.is_none() {
+            for (k, name) in (first_state..).zip(optimizer.states()) {
+                let role = Role::OptimizerState(k, updated.run.shard);
+                inputs.push(updated.vector(builder, role, name));
+            }
+        }
+        operands.push(inputs);
+    }
+    let sizes = operands.iter().map(|inputs| {
+        let value = &builder.plan.values[inputs[0].index()];
         let g = Graph::new();
-        parts(g.full(len, 0.0)).shape().numel()
+        parts(g.full(value.meta.shape.numel(), 0.0)).shape().numel()
     });
     let sizes: Vec<usize> = sizes.collect();
     let sums = builder.parts("square_sums", &sizes);
-    for (run, &to) in runs.iter().zip(&sums.each) {
-        let mut inputs = vec![slab(builder, Role::Grads(run.shard), "grads", run)];
-        for (k, name) in (first_state..).zip(optimizer.states()) {
-            inputs.push(slab(builder, Role::OptimizerState(k, run.shard), name, run));
-        }
+    for ((updated, inputs), &to) in measured.iter().zip(&operands).zip(&sums.each) {
         let graph = Graph::new();
-        let vars = builder.inputs(&graph, &inputs);
-        let gradient = optimizer.gradient(vars[0], &vars[1..]);
-        builder.lower_graph(&graph, &inputs, &[(parts(gradient), to)], "optimizer/norm")?;
+        let vars = builder.inputs(&graph, inputs);
+        let gradient = match updated.sparse {
+            Some(_) => vars[0],
+            None => optimizer.gradient(vars[0], &vars[1..]),
+        };
+        builder.lower_graph(&graph, inputs, &[(parts(gradient), to)], "optimizer/norm")?;
     }
     Ok(sums.all)
 }

@@ -122,7 +122,7 @@ pub fn choose(plan: &Plan, kernel: &Kernel) -> Variant {
         KernelKind::MatMul(m) => Variant::Matmul(matmul::choose(m.into(), &plan.target)),
         KernelKind::Conv(c) => Variant::Matmul(matmul::choose(c.into(), &plan.target)),
         KernelKind::Attention(_) => Variant::Attention(attention::choose(plan.target.class)),
-        KernelKind::ScatterAdd(_) => Variant::Scatter,
+        KernelKind::Scatter(_) => Variant::Scatter,
         KernelKind::Scan(_) => Variant::Scan,
         KernelKind::Sort(_) => Variant::Sort,
         KernelKind::Update(_) => Variant::Update,
@@ -146,7 +146,7 @@ pub fn variants(plan: &Plan, kernel: &Kernel) -> Vec<Variant> {
             all.map(Variant::Matmul).collect()
         }
         KernelKind::Attention(_) => attention::VARIANTS.map(Variant::Attention).to_vec(),
-        KernelKind::ScatterAdd(_)
+        KernelKind::Scatter(_)
         | KernelKind::Scan(_)
         | KernelKind::Sort(_)
         | KernelKind::Update(_)
@@ -182,7 +182,7 @@ pub fn shader(plan: &Plan, kernel: &Kernel, variant: Variant) -> Result<Shader, 
         (KernelKind::MatMul(m), Variant::Matmul(v)) => matmul::shader(m, memory, v),
         (KernelKind::Conv(c), Variant::Matmul(v)) => matmul::conv_shader(c, memory, v),
         (KernelKind::Attention(a), Variant::Attention(v)) => attention::shader(a, memory, v),
-        (KernelKind::ScatterAdd(s), Variant::Scatter) => scatter::shader(s, memory, &plan.target),
+        (KernelKind::Scatter(s), Variant::Scatter) => scatter::shader(s, memory, &plan.target),
         (KernelKind::Scan(s), Variant::Scan) => scan::shader(s, memory),
         (KernelKind::Sort(s), Variant::Sort) => sort::shader(s, memory),
         (KernelKind::Update(u), Variant::Update) => update::shader(u, memory),

@@ -1,5 +1,5 @@
 //! Ordered sum of rows into a table: `out[v, c] = Σ x[i, c]` over the positions `i` with
-//! `index[i] = v`, in ascending order.
+//! `index[i] = v`, in ascending order; or the first of these positions in a given order.
 //!
 //! No float atomics: each element of the table belongs to one invocation. An invocation owns one
 //! column, or four, of a block of rows.
@@ -28,10 +28,10 @@ pub(super) fn shader(
     mut memory: Memory,
     target: &Target,
 ) -> Result<Shader, ShaderError> {
-    let wide =
-        kernel.width.is_multiple_of(4) && memory.aligned(kernel.x) && memory.aligned(kernel.out);
+    let moved = || kernel.x.into_iter().chain([kernel.out]);
+    let wide = kernel.width.is_multiple_of(4) && moved().all(|operand| memory.aligned(operand));
     let unit = if wide { 4 } else { 1 };
-    for operand in [kernel.x, kernel.out] {
+    for operand in moved() {
         if wide {
             memory.note_quads(operand);
         } else {
@@ -78,13 +78,17 @@ pub(super) fn shader(
         });
         sorted(&mut out, kernel, order, &access, &ty)?;
     } else {
+        let none = match kernel.x {
+            Some(_) => format!("{ty}()"),
+            None => format!("{ty}({}u)", small(kernel.count)?),
+        };
         out.block("for (var row = low; row < high; row++)", |out| {
-            access.store(out, kernel.out, "row", &format!("{ty}()"));
+            access.store(out, kernel.out, "row", &none);
         });
         walk(&mut out, kernel, &access)?;
     }
     Entry {
-        name: "scatter_add",
+        name: "scatter",
         invocations: [INVOCATIONS, 1],
         groups: total.div_ceil(INVOCATIONS),
         workgroup_memory: 0,
@@ -103,7 +107,7 @@ fn copies(kernel: &ScatterKernel) -> usize {
     copies
 }
 
-/// Adds the terms of each row, which follow each other in the order.
+/// Adds the terms of each row, which follow each other in the order, or finds the first.
 fn sorted(
     out: &mut Writer,
     kernel: &ScatterKernel,
@@ -127,25 +131,33 @@ fn sorted(
     );
     out.line(format_args!("var next = {next};"));
     out.block("for (var row = low; row < high; row++)", |out| {
-        out.line(format_args!("var sum = {ty}();"));
+        match kernel.x {
+            Some(_) => out.line(format_args!("var sum = {ty}();")),
+            None => out.line(format_args!(
+                "let first = select({count}u, place, next == row);"
+            )),
+        }
         out.block("while next == row", |out| {
             for _ in 0..copies(kernel) {
                 out.block("if next == row", |out| {
-                    let at = access.memory.load(order, "place");
-                    out.line(format_args!("let at = u32({at});"));
-                    let x = access.load(kernel.x, "at");
-                    out.line(format_args!("sum = sum + {x};"));
+                    if let Some(x) = kernel.x {
+                        let at = access.memory.load(order, "place");
+                        out.line(format_args!("let at = u32({at});"));
+                        let x = access.load(x, "at");
+                        out.line(format_args!("sum = sum + {x};"));
+                    }
                     out.line("place++;");
                     out.line(format_args!("next = {next};"));
                 });
             }
         });
-        access.store(out, kernel.out, "row", "sum");
+        let result = if kernel.x.is_some() { "sum" } else { "i32(first)" };
+        access.store(out, kernel.out, "row", result);
     });
     Ok(())
 }
 
-/// Adds all positions, several in each iteration where the device would stop a longer loop.
+/// Takes all positions, several in each iteration where the device would stop a longer loop.
 fn walk(out: &mut Writer, kernel: &ScatterKernel, access: &Access<'_>) -> Result<(), ShaderError> {
     let copies = copies(kernel);
     let whole = kernel.count / copies * copies;
@@ -167,8 +179,11 @@ fn walk(out: &mut Writer, kernel: &ScatterKernel, access: &Access<'_>) -> Result
                     out.line(format_args!("let row = {index};"));
                     out.block("if row >= low && row < high", |out| {
                         let old = access.load(kernel.out, "row");
-                        let sum = format!("{old} + {}", access.load(kernel.x, "at"));
-                        access.store(out, kernel.out, "row", &sum);
+                        let new = match kernel.x {
+                            Some(x) => format!("{old} + {}", access.load(x, "at")),
+                            None => format!("min({old}, i32(at))"),
+                        };
+                        access.store(out, kernel.out, "row", &new);
                     });
                 });
             }

@@ -87,7 +87,7 @@ fn terms(kernel: &Kernel) -> usize {
         KernelKind::MatMul(m) => m.k,
         KernelKind::Conv(c) => c.conv.terms(c.images),
         KernelKind::Attention(a) => a.sizes.queries.max(a.sizes.keys),
-        KernelKind::ScatterAdd(s) => s.count,
+        KernelKind::Scatter(s) => s.count,
         KernelKind::Scan(s) => s.length,
         KernelKind::Sort(_) => 1,
         KernelKind::Update(_) | KernelKind::Take(_) => 1,

@@ -94,7 +94,7 @@ pub(crate) fn all() -> Result<Vec<Named>, ShaderError> {
 
 fn scatter() -> (KernelKind, Vec<Memory>) {
     let kernel = ScatterKernel {
-        x: 0,
+        x: Some(0),
         index: 1,
         order: None,
         out: 2,
@@ -107,7 +107,7 @@ fn scatter() -> (KernelKind, Vec<Memory>) {
         Memory::input(DType::U32, vec![0; 8]),
         Memory::output(DType::F32, 30),
     ];
-    (KernelKind::ScatterAdd(kernel), memory)
+    (KernelKind::Scatter(kernel), memory)
 }
 
 fn take() -> (KernelKind, Vec<Memory>) {

@@ -99,7 +99,11 @@ impl Model {
         let plan = self.engine.plan(program)?;
         let outcome = Outcome {
             results: self.results(program, readbacks(&plan, &ring))?,
-            gradients: memory::gradients(&self.layout, &place.trained, &mut self.engine)?,
+            gradients: memory::gradients(
+                &self.layout,
+                &place.trained,
+                (&mut self.engine, program),
+            )?,
             updated: self.by_param(step, &after),
         };
 
