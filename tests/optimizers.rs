@@ -10,6 +10,8 @@ use support::gpu::{Check, Gpu};
 mod accumulate;
 #[path = "optimizers/groups.rs"]
 mod groups;
+#[path = "optimizers/sparse.rs"]
+mod sparse;
 mod support;
 
 const F32: DType = DType::F32;
@@ -450,7 +452,7 @@ fn mistakes(device: &Device) -> Result<(), Failed> {
 
 fn main() {
     let gpu = Gpu::from_env();
-    let checks: [(&str, Check); 15] = [
+    let checks: [(&str, Check); 16] = [
         ("mistakes", mistakes),
         ("lamb", lamb),
         ("lamb in runs", lamb_in_runs),
@@ -463,6 +465,7 @@ fn main() {
         ("groups without decay", groups::no_decay),
         ("groups and mistakes", groups::mistakes),
         ("muon", groups::muon),
+        ("sparse", sparse::verified),
         ("accumulated", accumulate::accumulated),
         ("accumulation interrupted", accumulate::interrupted),
         ("accumulation and mistakes", accumulate::mistakes),

@@ -3,11 +3,9 @@
 
 use std::sync::Arc;
 
-use gradus_graph::plan::{Request, SlabLayout, lower};
+use gradus_graph::plan::{Request, Role, SlabLayout, lower};
 use gradus_graph::{Array, DType, Graph, Optimizer, Scope, Target, Var, grad};
-use gradus_nn::{
-    AdamW, Dense, Embedding, Lamb, Muon, OptimizerExt as _, Sgd, params,
-};
+use gradus_nn::{AdamW, Dense, Embedding, Lamb, Muon, OptimizerExt as _, Sgd, params};
 use libtest_mimic::{Arguments, Failed, Trial};
 use support::golden::{Trained, Training};
 use support::gpu::Gpu;
@@ -213,6 +211,10 @@ fn when_looked_up() -> Result<(), Failed> {
             })?;
             plan.check()?;
             assert_eq!(plan.sparse.len(), usize::from(wanted), "{what}");
+            let mut gradients = plan.buffers.iter();
+            let gradients = gradients.find(|b| matches!(b.role, Role::Grads(_)));
+            let table = 4 * size.tokens as u64 * size.width as u64;
+            assert_eq!(gradients.is_some_and(|b| b.bytes < table), wanted, "{what}");
         }
     }
     Ok(())
@@ -265,7 +267,9 @@ fn main() {
         Trial::test("layerwise", layerwise_is_refused),
         Trial::test("looked up/when", when_looked_up),
         Trial::test("looked up/executor", || looked_up(&mut planned::executor())),
-        gpu.trial("looked up/gpu", |device| looked_up(&mut planned::on(device))),
+        gpu.trial("looked up/gpu", |device| {
+            looked_up(&mut planned::on(device))
+        }),
         gpu.trial("small/gpu", |device| as_whole(&narrow(planned::on(device)))),
         gpu.trial("gpt2/full/gpu", |device| {
             let training = training(GPT2, 1, Sgd::new(0.1));

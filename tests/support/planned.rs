@@ -258,7 +258,10 @@ impl Session {
         let each = infos.iter().map(|info| {
             let name = |i: usize| &plan.slabs.segments[i].name;
             let Some(sparse) = plan.sparse.iter().find(|s| *name(s.param) == info.name) else {
-                return self.slab(std::slice::from_ref(info), Role::Grads)?.pop().ok_or("none".into());
+                return self
+                    .slab(std::slice::from_ref(info), Role::Grads)?
+                    .pop()
+                    .ok_or("none".into());
             };
             let [first, sums] = [sparse.first, sparse.sums].map(|id| {
                 let value = &plan.values[id.index()];

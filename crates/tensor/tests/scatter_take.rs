@@ -1,4 +1,4 @@
-//! The ordered sum of rows into a table, and batches taken from a resident data set.
+//! The ordered sum of rows into a table, where rows are named first, and batches taken from a resident data set.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 #[path = "support/kernels.rs"]
@@ -41,31 +41,45 @@ fn scatter(device: &Device, sizes: [usize; 3]) -> anyhow::Result<()> {
         }
     }
     let want: Vec<u32> = want.iter().map(|v| v.to_bits()).collect();
+    let first = |place: &dyn Fn(usize) -> usize| -> Vec<u32> {
+        let mut first = vec![count as u32; rows];
+        for i in (0..count).rev() {
+            first[index[place(i)] as usize] = i as u32;
+        }
+        first
+    };
+    let firsts = [first(&|i| i), first(&|i| order[i] as usize)];
     let memory = [
         Memory::floats(&x),
         Memory::input(DType::I32, index),
         Memory::output(DType::F32, rows * width),
         Memory::input(DType::I32, order),
+        Memory::output(DType::I32, rows),
     ];
     // With the order of the indices and without.
-    let kind = |order| {
+    let kind = |order, sums| {
         KernelKind::Scatter(ScatterKernel {
-            x: Some(0),
+            x: if sums { Some(0) } else { None },
             index: 1,
             order,
-            out: 2,
+            out: if sums { 2 } else { 4 },
             count,
             rows,
-            width,
+            width: if sums { width } else { 1 },
         })
     };
     let classes = [DeviceClass::Software, DeviceClass::Gpu];
-    for (class, order) in classes.into_iter().flat_map(|c| [(c, None), (c, Some(3))]) {
+    let orders = classes.into_iter().flat_map(|c| [(c, None), (c, Some(3))]);
+    for (class, order, sums) in orders.flat_map(|(c, o)| [(c, o, true), (c, o, false)]) {
+        let (operand, want) = match (sums, order) {
+            (true, _) => (2, &want),
+            (false, order) => (4, &firsts[usize::from(order.is_some())]),
+        };
         let target = Target {
             class,
             ..device.target()
         };
-        let (plan, kernel) = kernels::plan(target, kind(order), &memory);
+        let (plan, kernel) = kernels::plan(target, kind(order, sums), &memory);
         let shader = shader(&plan, &kernel, choose(&plan, &kernel))?;
         let ready = Ready::new(
             device,
@@ -76,14 +90,10 @@ fn scatter(device: &Device, sizes: [usize; 3]) -> anyhow::Result<()> {
         )?;
         for _ in 0..2 {
             ready.run(1)?;
-            let got = ready.read(2)?;
+            let got = ready.read(operand)?;
             // Zero has two signs, and adding either changes nothing.
             let same = |(got, want): (&u32, &u32)| got == want || (got | want) << 1 == 0;
-            ensure!(
-                got.iter().zip(&want).all(same),
-                "{class:?}\n{}",
-                shader.wgsl
-            );
+            ensure!(got.iter().zip(want).all(same), "{class:?}\n{}", shader.wgsl);
         }
     }
     Ok(())

@@ -84,9 +84,36 @@ pub(super) fn rows() -> Vec<Row> {
     );
     rows.extend(along_axes());
     rows.extend(updated());
+    rows.extend(first_positions());
     rows.extend(places());
     rows.extend(masks());
     rows
+}
+
+/// Where rows are named first, by indices that an op makes and for an op that reads them.
+fn first_positions() -> Vec<Row> {
+    let sizes = [
+        (7, 10, "few"),
+        (257, 31, "all"),
+        (257, 1, "one row"),
+        (40, 70_001, "of many"),
+        (5_003, 997, "by runs"),
+        (0, 5, "none"),
+    ];
+    let built = sizes.map(|(count, rows, note)| {
+        let bound = u32::try_from(rows).unwrap();
+        let inputs = [
+            Gen::i32s([count], 0, i32::try_from(rows).unwrap()),
+            Gen::u32s([count], bound),
+            Gen::normal([count + 1]),
+        ];
+        let built = row("first_position", inputs, move |_, x| {
+            let first = x[0].maximum(x[1].cast(DType::I32)).first_position(rows);
+            x[2].gather(first).tanh() + first.cast(DType::F32)
+        });
+        built.note(note).sums_over(rows).ulps(16.0)
+    });
+    built.into()
 }
 
 /// Rows of each sample, from a place of its own on, that may lie outside.

@@ -96,6 +96,9 @@ pub(super) const EXAMPLES: &[Example] = &[
         let table = x(g, &[100, 16]);
         gradient(table.gather(index(g, &[64])), table)
     }),
+    example("FirstPosition", "first_position", |g| {
+        index(g, &[64]).first_position(100)
+    }),
     example("SliceUpdate", "slice_update", |g| {
         let starts = index(g, &[4]);
         x(g, &[4, 64, 32]).slice_update(x(g, &[4, 2, 32]), starts)

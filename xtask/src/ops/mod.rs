@@ -57,7 +57,7 @@ fn page() -> Result<String> {
          Gradients are graph ops, so they have gradients; integers and truth have none.\n\
          Kernels are `program` (pointwise code, reductions and views, fused; also convolutions of \
          few channels), `matmul` and `conv` (both with fused epilogues), and those that stand \
-         alone: `attention`, `scatter_add`, `scan`, `sort`, `slice_update`.\n\
+         alone: `attention`, `scatter`, `scan`, `sort`, `slice_update`.\n\
          What is said of kernels holds for the sizes of the example; what only gradients are made \
          of is planned with what it is the gradient of.\n\
          Limits are the mistakes that an op refuses when the graph is built, with `…` for values.\n"

@@ -103,6 +103,7 @@ pub fn plan(kind: KernelKind, memory: &[Memory], sites: usize, flops: u64) -> Pl
         slabs: SlabLayout::default(),
         resident: None,
         recomputed: None,
+        sparse: Vec::new(),
         bill: Bill::default(),
     };
     let mut operands = Vec::new();

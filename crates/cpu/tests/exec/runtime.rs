@@ -50,6 +50,30 @@ fn scattered_rows_are_summed_in_order() {
 }
 
 #[test]
+fn rows_are_named_first_somewhere() {
+    // Row 4 by none; the row after the last is left out.
+    let index = vec![3, 5, 0, 3, 1, 0, 2];
+    for (order, want) in [(None, [2, 4, 6, 0, 7]), (Some(2), [0, 2, 3, 4, 7])] {
+        let memory = [
+            Memory::words(index.clone(), DType::I32),
+            Memory::out(5, DType::I32),
+            Memory::words(vec![2, 5, 4, 6, 0, 3, 1], DType::I32),
+        ];
+        let kernel = ScatterKernel {
+            x: None,
+            index: 0,
+            order,
+            out: 1,
+            count: 7,
+            rows: 5,
+            width: 1,
+        };
+        let outcome = run(KernelKind::Scatter(kernel), &memory, &a_row());
+        assert_eq!(outcome.words[1], want);
+    }
+}
+
+#[test]
 fn batches_are_taken_in_order() {
     let (samples, count) = (10, 4);
     let kernel = TakeKernel {

@@ -1,11 +1,11 @@
 //! Sorts and ordered sums as kernels of a GPU can compute them.
 //!
-//! Long sorts become sorted runs that are merged, each time twice as long. Sums into a table get
-//! the order of their indices, so that every row finds its terms side by side; sums into few rows
-//! become one masked sum for each.
+//! Long sorts become sorted runs that are merged, each time twice as long. Sums into a table, and
+//! searches for where its rows are named first, get the order of the indices, so that every row finds
+//! its positions side by side; sums into few rows become one masked sum for each.
 
 use super::Ir;
-use crate::ops::{ArgSort, Op};
+use crate::ops::{ArgSort, Gather, Op};
 use crate::{DType, DeviceClass, Scalar, Target, Var};
 
 /// The longest run that is sorted in workgroup memory: 16 KiB of keys and positions.
@@ -34,6 +34,14 @@ pub(super) fn run(ir: &Ir, target: &Target) -> Ir {
             }
             let order = ordered(index.reshape([count]));
             out.emit(node.op.clone(), &[values, index, order], node)
+        }
+        (Op::FirstPosition(_), &[index]) if index.shape().numel() > DIRECT => {
+            let last = index.shape().numel() - 1;
+            let order = ordered(index);
+            let place = out.emit(node.op.clone(), &[index, order], node);
+            let last = i32::try_from(last).unwrap_or(i32::MAX);
+            let position = order.apply(Op::Gather(Gather), &[place.minimum(last)]);
+            place.le(last).select(position, place)
         }
         (op, x) => out.emit(op.clone(), x, node),
     })

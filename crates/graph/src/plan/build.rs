@@ -194,14 +194,16 @@ fn gradients(
     let own = request.gradients.iter().flatten().map(Var::id);
     let all: Vec<NodeId> = others.iter().map(|(id, _)| *id).chain(own).collect();
     let each = request.gradients.iter().zip(sparse::lookups(request, &all));
-    let wanted = each.enumerate().map(|(i, (dx, lookup))| match (dx, lookup) {
-        (_, Some(lookup)) => vec![
-            (lookup.first.id(), Destination::First(i)),
-            (lookup.sums.id(), Destination::Sums(i)),
-        ],
-        (Some(dx), None) => vec![(dx.id(), Destination::Grad(i, 0))],
-        (None, None) => Vec::new(),
-    });
+    let wanted = each
+        .enumerate()
+        .map(|(i, (dx, lookup))| match (dx, lookup) {
+            (_, Some(lookup)) => vec![
+                (lookup.first.id(), Destination::First(i)),
+                (lookup.sums.id(), Destination::Sums(i)),
+            ],
+            (Some(dx), None) => vec![(dx.id(), Destination::Grad(i, 0))],
+            (None, None) => Vec::new(),
+        });
     wanted.flatten().collect()
 }
 

@@ -7,6 +7,9 @@ use crate::{ParamInfo, Target};
 /// Elements to which a parameter's start is aligned: 256 bytes.
 pub(super) const ALIGN: u64 = 64;
 
+/// Bytes from which on a parameter is large.
+pub(super) const LARGE: usize = 1 << 20;
+
 /// Where every parameter lies. Gradients and optimizer states mirror the parameters, each in
 /// buffers of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,7 +72,7 @@ impl SlabLayout {
 
     /// This layout with more parameters in shards of their own, so that nothing moves. Those that
     /// are trained together (asked by their index in `params`) lie side by side, before the
-    /// others.
+    /// others; the large ones of them last, in ascending order of size.
     ///
     /// # Errors
     /// If a parameter is larger than a shard may be.
@@ -82,6 +85,9 @@ impl SlabLayout {
         let known = self.shards.len();
         let (mut order, others): (Vec<usize>, Vec<usize>) =
             (0..params.len()).partition(|&i| trained(i));
+        // The gradient of a large table that is never made leaves no gap at the end of its shard.
+        let bytes = |i: usize| params.get(i).map_or(0, |p| p.shape.numel() * 4);
+        order.sort_by_key(|&i| Some(bytes(i)).filter(|bytes| *bytes >= LARGE));
         order.extend(others);
         let mut placed = Vec::with_capacity(params.len());
         for (i, param) in order.into_iter().filter_map(|i| Some((i, params.get(i)?))) {

@@ -7,14 +7,11 @@
 
 use super::build::Request;
 use super::builder::Builder;
-use super::slab::ALIGN;
+use super::slab::{ALIGN, LARGE};
 use super::{Role, Run, ValueId};
 use crate::ops::{FirstPosition, Gather, Meta, Op, ScatterAdd};
 use crate::passes::{Ir, sort};
 use crate::{DType, Graph, NodeId, Optimizer, Shape, Var};
-
-/// Bytes of a gradient below which a few more kernels cost as much as they save.
-const LEAST: usize = 1 << 20;
 
 /// The gradient of a parameter by rows of a smaller table: row `v` is `sums[first[v]]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +43,7 @@ pub(super) struct Lookup<'g> {
 
 /// For each gradient of the request how it is looked up, if that is better than to make it; `wanted`
 /// are all results of the step.
-pub(super) fn lookups<'g>(
-    request: &Request<'_, 'g>,
-    wanted: &[NodeId],
-) -> Vec<Option<Lookup<'g>>> {
+pub(super) fn lookups<'g>(request: &Request<'_, 'g>, wanted: &[NodeId]) -> Vec<Option<Lookup<'g>>> {
     let none = vec![None; request.gradients.len()];
     let Some(optimizer) = request.optimizer else {
         return none;
@@ -104,7 +98,7 @@ fn lookup<'g>(request: &Request<'_, 'g>, dx: Var<'g>) -> Option<Lookup<'g>> {
     let fits = first.max(sums) <= limit && ALIGN as usize * width * 4 <= limit;
     let [last, absent] = [rows.checked_sub(1)?, count + 1].map(|n| i32::try_from(n).ok());
     let (last, absent) = (last?, absent?);
-    if !fits || dense < LEAST || dense < 2 * (first + sums) {
+    if !fits || dense < LARGE || dense < 2 * (first + sums) {
         return None;
     }
     let within = || {

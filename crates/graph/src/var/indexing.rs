@@ -2,7 +2,7 @@
 //! one outside makes the step an error that names the layer and the value.
 
 use super::{Operand, Var};
-use crate::ops::{Gather, Op, ScatterAdd};
+use crate::ops::{FirstPosition, Gather, Op, ScatterAdd};
 use crate::{DType, Shape};
 
 impl<'g> Var<'g> {
@@ -124,6 +124,15 @@ impl<'g> Var<'g> {
         };
         let hit = put(self.graph.full([count], 1)).gt(0);
         hit.select(put(src.flatten(0).picked(order, 0)), self)
+    }
+
+    /// The first position of these indices `[N]` that names each of `rows` rows, or `N` if none does:
+    /// `[rows]`, `i32`. What NumPy's `unique` gives by `return_index`, for all numbers in `0..rows`.
+    #[track_caller]
+    pub fn first_position(self, rows: usize) -> Self {
+        let bound = u32::try_from(rows).unwrap_or(u32::MAX);
+        let op = FirstPosition { rows };
+        self.check_index(bound).apply(Op::FirstPosition(op), &[])
     }
 
     /// What is to be scattered, in the shape of the index.

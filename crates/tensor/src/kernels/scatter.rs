@@ -151,7 +151,11 @@ fn sorted(
                 });
             }
         });
-        let result = if kernel.x.is_some() { "sum" } else { "i32(first)" };
+        let result = if kernel.x.is_some() {
+            "sum"
+        } else {
+            "i32(first)"
+        };
         access.store(out, kernel.out, "row", result);
     });
     Ok(())

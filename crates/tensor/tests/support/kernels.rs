@@ -109,6 +109,7 @@ pub(crate) fn plan(target: Target, kind: KernelKind, memory: &[Memory]) -> (Plan
     };
     let plan = Plan {
         recomputed: None,
+        sparse: Vec::new(),
         name: "test".into(),
         target,
         kernels: Vec::new(),

@@ -85,27 +85,35 @@ pub(crate) fn all() -> Result<Vec<Named>, ShaderError> {
     for (name, kernel, memory) in attentions::all() {
         add(&name, KernelKind::Attention(kernel), &memory)?;
     }
-    let (kind, memory) = scatter();
-    add("scatter", kind, &memory)?;
+    for (name, x, order) in [
+        ("scatter", Some(0), None),
+        ("scatter in order", Some(0), Some(3)),
+        ("first position", None, None),
+        ("first position in order", None, Some(3)),
+    ] {
+        let (kind, memory) = scatter(x, order);
+        add(name, kind, &memory)?;
+    }
     let (kind, memory) = take();
     add("take", kind, &memory)?;
     Ok(all.shaders)
 }
 
-fn scatter() -> (KernelKind, Vec<Memory>) {
+fn scatter(x: Option<usize>, order: Option<usize>) -> (KernelKind, Vec<Memory>) {
     let kernel = ScatterKernel {
-        x: Some(0),
+        x,
         index: 1,
-        order: None,
+        order,
         out: 2,
         count: 300_000,
         rows: 10,
-        width: 3,
+        width: if x.is_some() { 3 } else { 1 },
     };
     let memory = vec![
         Memory::floats(&[0.0; 8]),
         Memory::input(DType::U32, vec![0; 8]),
-        Memory::output(DType::F32, 30),
+        Memory::output(if x.is_some() { DType::F32 } else { DType::I32 }, 30),
+        Memory::input(DType::I32, vec![0; 8]),
     ];
     (KernelKind::Scatter(kernel), memory)
 }

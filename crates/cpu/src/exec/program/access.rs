@@ -2,7 +2,7 @@
 
 use pulp::Arch;
 
-use super::run::{Grid, Run};
+use super::run::{Grid, Run, signed};
 use crate::exec::memory::{Window, WindowMut};
 use crate::exec::simd::{self, Arg, Columns, Strided};
 
@@ -85,36 +85,68 @@ pub(super) fn load_guarded(
     }
 }
 
-/// Loads elements of rows: `row · stride` further on than the run says.
+/// Rows of a table that elements of a tile are in.
+#[derive(Clone, Copy)]
+pub(super) struct TableRows<'a> {
+    pub(super) rows: Arg<'a>,
+    /// Elements of the tile that follow each other and have one of them.
+    pub(super) each: usize,
+    /// Words from one row to the next.
+    pub(super) stride: i64,
+}
+
+impl TableRows<'_> {
+    /// How many elements from this on, up to so many, are known to be of one row.
+    fn alike(&self, at: usize, most: usize) -> usize {
+        match self.rows {
+            Arg::Splat(_) => most,
+            Arg::Slice(_) if self.each > 1 => most.min(self.each - at % self.each),
+            Arg::Slice(rows) => {
+                let rows = rows.get(at..at + most).unwrap_or_default();
+                let first = rows.first().copied().unwrap_or_default();
+                let differ = rows.iter().fold(0, |differ, row| differ | (row ^ first));
+                if differ == 0 { most } else { 1 }
+            }
+        }
+    }
+
+    fn shift(&self, at: usize) -> i64 {
+        i64::from(self.rows.at(at / self.each.max(1))) * self.stride
+    }
+}
+
+/// Loads elements of rows: so much further on than the run says.
 pub(super) fn load_rows(
     arch: Arch,
     memory: Window<'_>,
     run: Run,
-    rows: (Arg<'_>, i64),
+    table: TableRows<'_>,
     guard: Option<Arg<'_>>,
     at: usize,
     out: &mut [u32],
 ) {
-    let (row, stride) = rows;
-    let shift = |i: usize| i64::from(row.at(i)) * stride;
-    let same = match row {
-        Arg::Splat(_) => true,
-        Arg::Slice(rows) => {
-            let here = rows.get(at..at + run.len).unwrap_or_default();
-            here.windows(2).all(|w| w.first() == w.last())
+    if table.each == 1 && table.alike(at, run.len) == 1 {
+        for ((p, i), o) in run.iter().zip(at..).zip(out) {
+            let holds = guard.is_none_or(|g| g.at(i) != 0);
+            *o = if holds {
+                memory.at(p + table.shift(i))
+            } else {
+                0
+            };
         }
-    };
-    if same {
-        let start = run.start + shift(at);
-        let grid = Grid::from(Run { start, ..run });
-        return match guard {
-            None => load(arch, memory, grid, out),
-            Some(guard) => load_guarded(arch, memory, grid, guard, at, out),
-        };
+        return;
     }
-    for ((p, i), o) in run.iter().zip(at..).zip(out) {
-        let holds = guard.is_none_or(|g| g.at(i) != 0);
-        *o = if holds { memory.at(p + shift(i)) } else { 0 };
+    let mut done = 0;
+    while done < run.len {
+        let len = table.alike(at + done, run.len - done);
+        let start = run.start + run.stride * signed(done) + table.shift(at + done);
+        let grid = Grid::from(Run { start, len, ..run });
+        let out = out.get_mut(done..done + len).unwrap_or_default();
+        match guard {
+            None => load(arch, memory, grid, out),
+            Some(guard) => load_guarded(arch, memory, grid, guard, at + done, out),
+        }
+        done += len;
     }
 }
 

@@ -5,7 +5,7 @@ use gradus_graph::{DType, Expr, ExprId, Index, Program};
 
 use super::compile::Code;
 use super::positions::Positions;
-use super::space::Space;
+use super::space::{Order, Space};
 use super::step::{Fold, Level, Phase, Source, Step, Work};
 use super::tile::Tiling;
 
@@ -241,13 +241,22 @@ impl<'a> Emitter<'a> {
                 stride,
                 index,
                 guard,
-            } => Work::LoadRow {
-                operand: *operand,
-                row: self.at(level, *row)?,
-                stride: i64::try_from(*stride).unwrap_or(i64::MAX),
-                at: Positions::new(index, space)?,
-                guard: guard.map(|g| self.at(level, g)).transpose()?,
-            },
+            } => {
+                let lines = self.tiling.order == Order::RowMajor && self.tiling.rows > 1;
+                let by_row = level == Level::Full && self.level(*row) == Level::Row && lines;
+                Work::LoadRow {
+                    operand: *operand,
+                    row: if by_row {
+                        self.value(*row)?
+                    } else {
+                        self.at(level, *row)?
+                    },
+                    by_row,
+                    stride: i64::try_from(*stride).unwrap_or(i64::MAX),
+                    at: Positions::new(index, space)?,
+                    guard: guard.map(|g| self.at(level, g)).transpose()?,
+                }
+            }
             Expr::Index(index) => Work::Index(Positions::new(index, space)?),
             Expr::InRange { index, low, high } => Work::InRange {
                 at: Positions::new(index, space)?,

@@ -1,6 +1,6 @@
 //! Runs steps over tiles.
 
-use super::access::{in_range, load_rows, store, store_woven};
+use super::access::{TableRows, in_range, load_rows, store, store_woven};
 use super::positions::Positions;
 use super::run::Run;
 use super::scratch::{Scratch, View};
@@ -146,6 +146,7 @@ impl Machine<'_, '_> {
             Work::LoadRow {
                 operand,
                 row,
+                by_row,
                 stride,
                 at,
                 guard,
@@ -154,9 +155,15 @@ impl Machine<'_, '_> {
                     return View::Splat(0);
                 };
                 let memory = self.memory.read(place);
-                let (row, guard) = (fetch(row), guard.as_ref().map(fetch));
+                let guard = guard.as_ref().map(fetch);
+                let (rows, each) = match by_row {
+                    true => (self.fetch(*row, tile.rows.len()), tile.cols.len()),
+                    false => (fetch(row), 1),
+                };
+                let stride = *stride;
+                let table = TableRows { rows, each, stride };
                 each_run(at, tile, out, |at, run, out| {
-                    load_rows(arch, memory, run, (row, *stride), guard, at, out);
+                    load_rows(arch, memory, run, table, guard, at, out);
                 });
             }
             Work::Index(at) => {

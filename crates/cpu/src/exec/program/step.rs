@@ -51,6 +51,8 @@ pub(super) enum Work {
     LoadRow {
         operand: usize,
         row: Source,
+        /// Does the source have one value for each row of the tile?
+        by_row: bool,
         stride: i64,
         at: Positions,
         guard: Option<Source>,
