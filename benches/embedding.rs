@@ -104,8 +104,9 @@ fn on_device(device: &Device, size: Size, part: Part, dense: bool) -> Result<Opt
     };
     let (values, sparse) = (made.values.clone(), made.sparse.first().copied());
     let mut planned = Planned::prepare(device, memory, vec![made.clone()])?;
-    let segment = made.slabs.find("dy").context("no dy")?;
-    planned.write(&Role::Params(segment.shard), segment.offset, &dy)?;
+    let place = |name: &str| made.slabs.find(name).with_context(|| format!("no {name}"));
+    let (table, of_dy) = (place("table")?, place("dy")?);
+    planned.write(&Role::Params(of_dy.shard), of_dy.offset, &dy)?;
     let words = AdamW::new(0.01).words(&At::step(0));
     for (slot, word) in (step_row::OPTIMIZER as usize..).zip(words) {
         planned.row[slot] = word.to_bits();
@@ -124,7 +125,7 @@ fn on_device(device: &Device, size: Size, part: Part, dense: bool) -> Result<Opt
             });
             SparseGradient::words(&first?, &sums?, WIDTH)
         }
-        None => words(&Role::Grads(0), 0, vocabulary * WIDTH)?,
+        None => words(&Role::Grads(table.shard), table.offset, vocabulary * WIDTH)?,
     };
     let mut expected = vec![0.0f32; vocabulary * WIDTH];
     for (row, dy) in index.iter().zip(dy.chunks(WIDTH)) {
