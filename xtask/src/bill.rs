@@ -19,7 +19,7 @@ use std::io::Read as _;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::args::Args;
-use crate::dump::{self, Dump, Kernel, Kind, Operand};
+use crate::dump::{self, Dump, Kernel, Kind};
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let args = Args::parse(args, &["bytes", "transient", "shared", "recomputed"])?;
@@ -195,9 +195,8 @@ fn moved(kernel: &Kernel) -> Result<u64> {
 
 /// Bytes that a kernel has to move whatever is fused with it.
 fn must_move(kernel: &Kernel, faults: &mut Vec<String>) -> Result<u64> {
-    let updates = |o: &Operand| o.writes.is_some() && o.buffer.starts_with("params[");
     match kernel.kind {
-        Kind::Pointwise if !kernel.operands.iter().any(updates) => Ok(0),
+        Kind::Pointwise if !kernel.label.starts_with("optimizer/") => Ok(0),
         Kind::MatMul { batch, m, n, k } => {
             if kernel.flops < product(&[2, batch, m, n, k])? {
                 faults.push(format!(

@@ -114,7 +114,10 @@ fn kind(size: &[&str]) -> Result<Kind> {
         ["pointwise", ..] => Kind::Pointwise,
         ["rows", ..] => Kind::Rows,
         ["update", .., "in", "place"] => Kind::Update,
-        ["scatter" | "scan" | "sort" | "attention" | "update", ..] => Kind::Whole,
+        [
+            "scatter" | "first" | "scan" | "sort" | "attention" | "update",
+            ..,
+        ] => Kind::Whole,
         ["take", count, "of", _] => Kind::Take {
             count: number(count)?,
         },
@@ -130,7 +133,8 @@ fn kind(size: &[&str]) -> Result<Kind> {
         }
         _ => {
             bail!(
-                "expected pointwise, rows, matmul, conv, attention, scatter, scan, sort, update or take"
+                "expected pointwise, rows, matmul, conv, attention, scatter, first, scan, sort, \
+                 update or take"
             )
         }
     })

@@ -1,6 +1,7 @@
 //! Bills that agree, and texts that do not.
 
 use gradus_graph::{Storage, Target};
+use gradus_nn::{Embedding, Sequential};
 use proptest::prelude::*;
 
 use super::*;
@@ -87,6 +88,18 @@ fn the_bills_of_convolutional_networks_agree() {
         let net = ResNet18 { classes: 1000 };
         let text = format!("{:#}", train(&net, &step([3, 64, 64], 4)).unwrap());
         agrees_of(&text, Limits::default());
+    }
+}
+
+#[test]
+fn the_bill_of_a_gradient_that_is_looked_up_agrees() {
+    for target in targets() {
+        let mut step = plain(&[], 5, target).step;
+        (step.input, step.tokens, step.clip) = (vec![40], true, Some(1.0));
+        let net = Sequential::new().layer(Embedding::new(8_209, 36));
+        let plan = train(&net.tanh().dense(3), &step).unwrap();
+        assert_eq!(plan.sparse.len(), 1);
+        agrees_of(&format!("{plan:#}"), Limits::default());
     }
 }
 
