@@ -146,9 +146,10 @@ fn as_whole(planned: &Planned) -> Result<(), Failed> {
 /// A gradient that is looked up where the optimizer reads it is the same as one that is made, whether
 /// bindings hold the table or parts of it, with an order of the positions and without.
 fn looked_up(planned: &mut Planned) -> Result<(), Failed> {
-    for (positions, bytes) in [(200, None), (60, None), (200, Some(400 << 10))] {
+    for (positions, width, bytes) in [(200, 36, None), (60, 37, None), (200, 33, Some(400 << 10))] {
         let size = Size {
             positions,
+            width,
             ..LOOKED_UP
         };
         planned.target.max_binding_bytes = bytes.unwrap_or(planned.target.max_binding_bytes);

@@ -91,16 +91,20 @@ pub(super) fn first_position<T: Float>(
     order: Option<&Tensor<T>>,
     shape: Shape,
 ) -> Option<Tensor<T>> {
-    let rows = shape.numel();
     let count = index.shape().numel();
-    let index = rows_of(index, rows + 1)?;
+    let index = rows_of(index, shape.numel() + 1)?;
     let order = match order {
         Some(order) => rows_of(order, count)?,
         None => (0..count).collect(),
     };
-    let first = |row| order.iter().position(|&i| index.get(i) == Some(&row));
-    let first = (0..rows).map(|row| i32::try_from(first(row).unwrap_or(count)));
-    let first = first.collect::<Result<_, _>>().ok()?;
+    let none = i32::try_from(count).ok()?;
+    let mut first = vec![none; shape.numel()];
+    for (position, &i) in (0..none).zip(&order) {
+        let first = first.get_mut(*index.get(i)?);
+        first
+            .into_iter()
+            .for_each(|first| *first = (*first).min(position));
+    }
     Some(Tensor::of(shape, Values::I32(first)))
 }
 

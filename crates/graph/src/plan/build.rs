@@ -137,7 +137,7 @@ pub(super) enum Destination {
     Ring(String, f64),
     /// The gradient of a parameter, from this element on.
     Grad(usize, u64),
-    /// The rows of a parameter's gradient, and their sums.
+    /// What a parameter's gradient is looked up in: where each row's sum is, and the sums.
     First(usize),
     Sums(usize),
     State(u32),
