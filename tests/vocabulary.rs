@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use gradus_graph::plan::{Request, Role, SlabLayout, lower};
+use gradus_graph::plan::{Plan, Request, Role, SlabLayout, lower};
 use gradus_graph::{Array, DType, Graph, Optimizer, Scope, Target, Var, grad};
 use gradus_nn::{AdamW, Dense, Embedding, Lamb, Muon, OptimizerExt as _, Sgd, params};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -84,7 +84,7 @@ fn training(size: Size, steps: usize, optimizer: impl Optimizer + 'static) -> Tr
 }
 
 fn training_of(
-    loss: for<'g> fn(&'g Graph, Size) -> Var<'g>,
+    loss: LossOf,
     size: Size,
     steps: usize,
     optimizer: impl Optimizer + 'static,
@@ -164,6 +164,30 @@ fn looked_up(planned: &mut Planned) -> Result<(), Failed> {
     Ok(())
 }
 
+type LossOf = for<'g> fn(&'g Graph, Size) -> Var<'g>;
+
+/// The plan of a step that clips its gradients, checked.
+fn clipped(
+    loss: LossOf,
+    size: Size,
+    optimizer: &dyn Optimizer,
+    target: &Target,
+) -> Result<Plan, Failed> {
+    let graph = Graph::new();
+    let loss = loss(&graph, size);
+    let gradients = grad(loss, &graph.param_vars()).into_iter().map(Some);
+    let slabs = SlabLayout::new(&graph.params(), target)?;
+    let plan = lower(&Request {
+        readbacks: vec![("loss".into(), loss)],
+        gradients: gradients.collect(),
+        optimizer: Some(optimizer),
+        clip_norm: Some(1.0),
+        ..Request::new("train", &graph, slabs, target)
+    })?;
+    plan.check()?;
+    Ok(plan)
+}
+
 /// A gradient is looked up where that is less work, and nothing needs it as a whole.
 fn when_looked_up() -> Result<(), Failed> {
     let few = Size {
@@ -182,7 +206,6 @@ fn when_looked_up() -> Result<(), Failed> {
     let muon = || Muon::new(0.02).rest(params("head"), adamw());
     let accumulated = adamw().accumulate(2);
     let phases = accumulated.phases();
-    type LossOf = for<'g> fn(&'g Graph, Size) -> Var<'g>;
     let cases: [(&str, LossOf, Size, &dyn Optimizer, bool); 9] = [
         ("as it is", untied, few, &adamw(), true),
         ("other rules", untied, few, &Sgd::new(0.1), true),
@@ -196,21 +219,7 @@ fn when_looked_up() -> Result<(), Failed> {
     ];
     for target in [Target::webgpu(), Target::cpu()] {
         for (what, loss, size, optimizer, wanted) in cases {
-            let graph = Graph::new();
-            let loss = loss(&graph, size);
-            let gradients = grad(loss, &graph.param_vars()).into_iter().map(Some);
-            let plan = lower(&Request {
-                gradients: gradients.collect(),
-                optimizer: Some(optimizer),
-                clip_norm: Some(1.0),
-                ..Request::new(
-                    "train",
-                    &graph,
-                    SlabLayout::new(&graph.params(), &target)?,
-                    &target,
-                )
-            })?;
-            plan.check()?;
+            let plan = clipped(loss, size, optimizer, &target)?;
             assert_eq!(plan.sparse.len(), usize::from(wanted), "{what}");
             let mut gradients = plan.buffers.iter();
             let gradients = gradients.find(|b| matches!(b.role, Role::Grads(_)));
@@ -224,22 +233,7 @@ fn when_looked_up() -> Result<(), Failed> {
 /// Kernels bind parts of the table, and none of them more than the device allows.
 fn gpt2_is_planned() -> Result<(), Failed> {
     for target in [Target::webgpu(), Target::lavapipe()] {
-        let graph = Graph::new();
-        let loss = loss(&graph, GPT2);
-        let gradients = grad(loss, &graph.param_vars()).into_iter().map(Some);
-        let plan = lower(&Request {
-            readbacks: vec![("loss".into(), loss)],
-            gradients: gradients.collect(),
-            optimizer: Some(&AdamW::new(1e-3)),
-            clip_norm: Some(1.0),
-            ..Request::new(
-                "train",
-                &graph,
-                SlabLayout::new(&graph.params(), &target)?,
-                &target,
-            )
-        })?;
-        plan.check()?;
+        let plan = clipped(loss, GPT2, &AdamW::new(1e-3), &target)?;
         let bindings = plan.kernels.iter().flat_map(|k| &k.bindings);
         assert!(
             bindings

@@ -1,5 +1,6 @@
 //! Rows of a table by index, the ordered sum that is its gradient, and where a row is named.
 
+use super::sort::ordered;
 use super::{Meta, Op};
 use crate::{DType, Shape, Var};
 
@@ -72,17 +73,7 @@ pub struct FirstPosition {
 
 impl FirstPosition {
     pub(crate) fn infer(&self, inputs: &[Meta]) -> Result<Meta, String> {
-        let index = match inputs {
-            [index] => index,
-            [index, order] if order.shape == index.shape && order.dtype == DType::I32 => index,
-            [index, order] => {
-                return Err(format!(
-                    "an order {} {} for {}",
-                    order.dtype, order.shape, index.shape
-                ));
-            }
-            _ => return Err(format!("expected 1 or 2 inputs, found {}", inputs.len())),
-        };
+        let index = ordered(inputs)?;
         if !index.dtype.is_int() || index.shape.rank() != 1 {
             return Err(format!(
                 "expected one axis of integers, found {} {}",

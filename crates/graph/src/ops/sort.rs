@@ -20,17 +20,7 @@ pub struct ArgSort {
 
 impl ArgSort {
     pub(crate) fn infer(&self, inputs: &[Meta]) -> Result<Meta, String> {
-        let x = match inputs {
-            [x] => x,
-            [x, order] if order.shape == x.shape && order.dtype == DType::I32 => x,
-            [x, order] => {
-                return Err(format!(
-                    "an order {} {} for {}",
-                    order.dtype, order.shape, x.shape
-                ));
-            }
-            _ => return Err(format!("expected 1 or 2 inputs, found {}", inputs.len())),
-        };
+        let x = ordered(inputs)?;
         if x.dtype == DType::Bool {
             return Err("expected numbers, found bool; cast it".into());
         }
@@ -47,5 +37,18 @@ impl ArgSort {
     pub(crate) fn rows(shape: &Shape) -> [usize; 2] {
         let length = shape.last_dim();
         [shape.numel() / length.max(1), length]
+    }
+}
+
+/// What is sorted or searched, with an order of it or without.
+pub(super) fn ordered(inputs: &[Meta]) -> Result<&Meta, String> {
+    match inputs {
+        [x] => Ok(x),
+        [x, order] if order.shape == x.shape && order.dtype == DType::I32 => Ok(x),
+        [x, order] => Err(format!(
+            "an order {} {} for {}",
+            order.dtype, order.shape, x.shape
+        )),
+        _ => Err(format!("expected 1 or 2 inputs, found {}", inputs.len())),
     }
 }
