@@ -46,7 +46,7 @@ pub(crate) fn cases(
         for device in devices {
             for (tag, form) in FORMS {
                 let on = format!("{}{tag}", machine::short_name(device));
-                let (mut planned, found) =
+                let (planned, found) =
                     on_device(device, length, form).with_context(|| format!("{name} on {on}"))?;
                 let expected = expected.get_or_insert_with(|| found.clone());
                 for (i, (a, b)) in expected.iter().zip(&found).enumerate() {
@@ -55,10 +55,7 @@ pub(crate) fn cases(
                         "element {i} on {on}: {b}, elsewhere {a}"
                     );
                 }
-                contestants.push(Contestant {
-                    name: on,
-                    run: Box::new(move |times| planned.run(times)),
-                });
+                contestants.push(Contestant::planned(on, planned));
             }
         }
         cases.push(Case {

@@ -98,14 +98,14 @@ pub(crate) fn cases(
 fn matmul(device: &Device, work: usize) -> Result<Contestant<'static>> {
     let size = ((work / 2) as f64).cbrt().round() as usize;
     let arrays = [1, 2].map(|stream| noise(size * size, stream));
-    let mut planned = Planned::new(device, &arrays, |scope| {
+    let planned = Planned::new(device, &arrays, |scope| {
         let factor = |name| scope.param(name, [size, size], Zeros);
         factor("a").matmul(factor("b"))
     })?;
-    Ok(Contestant {
-        name: format!("{}, matmul {size}", machine::short_name(device)),
-        run: Box::new(move |times| planned.run(times)),
-    })
+    Ok(Contestant::planned(
+        format!("{}, matmul {size}", machine::short_name(device)),
+        planned,
+    ))
 }
 
 fn noise(count: usize, stream: u64) -> Vec<f32> {
@@ -185,10 +185,7 @@ impl Layer {
             (found - expected).abs() <= 1e-6 * size,
             "the product with the cotangent is {found}, expected {expected}"
         );
-        Ok(Contestant {
-            name: machine::short_name(device),
-            run: Box::new(move |times| planned.run(times)),
-        })
+        Ok(Contestant::planned(machine::short_name(device), planned))
     }
 
     /// Compares some elements with sums in f64.

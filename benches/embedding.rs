@@ -44,14 +44,14 @@ pub(crate) fn cases(
                     for dense in [false, true] {
                         let size = Size { vocabulary, tokens };
                         let planned = on_device(device, size, part, dense);
-                        let Some(mut planned) = planned.with_context(|| name.clone())? else {
+                        let Some(planned) = planned.with_context(|| name.clone())? else {
                             continue;
                         };
                         let how = if dense { ", as a tensor" } else { "" };
-                        contestants.push(Contestant {
-                            name: format!("{}{how}", machine::short_name(device)),
-                            run: Box::new(move |times| planned.run(times)),
-                        });
+                        contestants.push(Contestant::planned(
+                            format!("{}{how}", machine::short_name(device)),
+                            planned,
+                        ));
                     }
                 }
                 cases.push(Case {

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::planned::Planned;
+
 /// Something to do, and several ways of doing it. Their results have been checked.
 pub(crate) struct Case<'a> {
     /// What: `matmul 512`.
@@ -21,6 +23,16 @@ pub(crate) struct Contestant<'a> {
     pub(crate) name: String,
     /// Does it this many times and returns when all is done.
     pub(crate) run: Box<dyn FnMut(usize) -> Result<()> + 'a>,
+}
+
+impl Contestant<'static> {
+    /// Plans that are run again and again.
+    pub(crate) fn planned(name: String, mut planned: Planned) -> Self {
+        Self {
+            name,
+            run: Box::new(move |times| planned.run(times)),
+        }
+    }
 }
 
 /// How long to measure.

@@ -182,9 +182,6 @@ impl Product {
         })?;
         planned.run(1)?;
         self.check(&factors, &planned.result(0)?)?;
-        Ok(Contestant {
-            name: machine::short_name(device),
-            run: Box::new(move |times| planned.run(times)),
-        })
+        Ok(Contestant::planned(machine::short_name(device), planned))
     }
 }

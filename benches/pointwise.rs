@@ -67,8 +67,8 @@ fn contestant(device: &Device, how: &str, groups: &[&[Op]]) -> Result<Contestant
             );
         }
     }
-    Ok(Contestant {
-        name: format!("{}, {how}", machine::short_name(device)),
-        run: Box::new(move |times| planned.run(times)),
-    })
+    Ok(Contestant::planned(
+        format!("{}, {how}", machine::short_name(device)),
+        planned,
+    ))
 }

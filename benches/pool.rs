@@ -79,9 +79,6 @@ fn pool(device: &Device, options: &PoolOptions, gradient: bool) -> Result<Contes
         (found - expected).abs() <= 1e-6 * size,
         "the product with the cotangent is {found}, expected {expected}"
     );
-    let mut planned = if gradient { backward } else { forward };
-    Ok(Contestant {
-        name: machine::short_name(device),
-        run: Box::new(move |times| planned.run(times)),
-    })
+    let planned = if gradient { backward } else { forward };
+    Ok(Contestant::planned(machine::short_name(device), planned))
 }

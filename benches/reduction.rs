@@ -88,10 +88,7 @@ impl Reduction {
                 ensure!(near, "row {i}: {found}, expected {expected}");
             }
         }
-        let contestant = Contestant {
-            name: machine::short_name(device),
-            run: Box::new(move |times| planned.run(times)),
-        };
+        let contestant = Contestant::planned(machine::short_name(device), planned);
         Ok((contestant, found.len()))
     }
 }

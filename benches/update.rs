@@ -56,9 +56,8 @@ fn case(device: &Device, name: &str, clip: Option<f64>) -> Result<Case<'static>>
         let near = (f64::from(found) - expected).abs() <= 1e-5 * expected.abs();
         ensure!(near, "average {found}, expected {expected}");
     }
-    let contestant = |name: &str, mut planned: Planned| Contestant {
-        name: format!("{}, {name}", machine::short_name(device)),
-        run: Box::new(move |times| planned.run(times)),
+    let contestant = |name: &str, planned: Planned| {
+        Contestant::planned(format!("{}, {name}", machine::short_name(device)), planned)
     };
     Ok(Case {
         name: name.into(),
